@@ -1,0 +1,87 @@
+//! Why a video URL is refused.
+//!
+//! The messages go to the caller as they are; `data::error` maps each to its status.
+
+use crate::redirect::VIDEO_URL_BYTES_MAX;
+
+/// The fault of a refused video URL, with its place where it has one. Offsets count bytes from 0.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Rejection {
+    /// No URL at all.
+    #[error("video URL is empty")]
+    Empty,
+    /// Longer than [`VIDEO_URL_BYTES_MAX`].
+    #[error("video URL has {bytes} bytes, {VIDEO_URL_BYTES_MAX} at most are allowed")]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A byte below 0x20, or 0x7f. A WHATWG parser drops some of these silently.
+    #[error("video URL has a control character at byte {at}")]
+    ControlCharacter {
+        /// Where.
+        at: usize,
+    },
+    /// A raw space.
+    #[error("video URL has a space at byte {at}; write it as %20")]
+    Space {
+        /// Where.
+        at: usize,
+    },
+    /// A backslash, which browsers read as a slash.
+    #[error("video URL has a backslash at byte {at}")]
+    Backslash {
+        /// Where.
+        at: usize,
+    },
+    /// A byte above 0x7f.
+    #[error("video URL has a non-ASCII character at byte {at}; percent-encode it")]
+    NonAscii {
+        /// Where.
+        at: usize,
+    },
+    /// Not literally `http://` or `https://`.
+    #[error("video URL must begin with http:// or https://")]
+    Scheme,
+    /// An `@` before the path: what stands before it would hide the real host.
+    #[error("video URL has user information (an @ before the path)")]
+    UserInfo,
+    /// An IP address in any spelling that a browser understands.
+    #[error("video URL has an IP address for a host")]
+    IpLiteral,
+    /// The part after the colon is not a port.
+    #[error("video URL has a port that is not between 1 and 65535")]
+    Port,
+    /// The authority is not followed by `/`.
+    #[error("video URL has no path: a / must follow the host")]
+    MissingPath,
+    /// The host is no host name.
+    #[error(
+        "video URL has a malformed host: labels of 1 to 63 letters, digits and hyphens are allowed"
+    )]
+    MalformedHost,
+    /// A well-formed host that is no server of an origin cluster.
+    #[error("host of the video URL is not one label before an allowed origin cluster")]
+    HostNotAllowed,
+}
+
+impl Rejection {
+    /// The value of the `reason` label in the metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLong { .. } => "too_long",
+            Self::ControlCharacter { .. } => "control_character",
+            Self::Space { .. } => "space",
+            Self::Backslash { .. } => "backslash",
+            Self::NonAscii { .. } => "non_ascii",
+            Self::Scheme => "scheme",
+            Self::UserInfo => "user_info",
+            Self::IpLiteral => "ip_literal",
+            Self::Port => "port",
+            Self::MissingPath => "missing_path",
+            Self::MalformedHost => "malformed_host",
+            Self::HostNotAllowed => "host_not_allowed",
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The strict reading of a video URL.
+//!
+//! Much narrower than a WHATWG parser on purpose: whatever passes here means the same to every
+//! parser, so an answer can never lead to another host than the one that was checked. The tests
+//! and the fuzz target hold it against the `url` crate.
+
+use crate::redirect::{OriginClusters, Rejection, Scheme};
+
+/// The longest video URL that is read, in bytes.
+pub const VIDEO_URL_BYTES_MAX: usize = 8 * 1024;
+
+/// A checked video URL, split where the rule needs it. Borrows the text it was read from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct VideoUrl<'a> {
+    scheme: Scheme,
+    server: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> VideoUrl<'a> {
+    /// Reads a video URL whose host must be one label before one of `clusters`.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found, in the order of [`Rejection`]'s variants.
+    pub fn parse(text: &'a str, clusters: &OriginClusters) -> Result<Self, Rejection> {
+        check_bytes(text)?;
+        let (scheme, after_scheme) = split_scheme(text)?;
+        let authority_bytes = after_scheme
+            .find(['/', '?', '#'])
+            .unwrap_or(after_scheme.len());
+        let (authority, rest) = after_scheme.split_at(authority_bytes);
+        let host = split_host(authority)?;
+        if !rest.starts_with('/') {
+            return Err(Rejection::MissingPath);
+        }
+        check_host(host)?;
+        let server = clusters.server_of(host).ok_or(Rejection::HostNotAllowed)?;
+        Ok(Self {
+            scheme,
+            server,
+            rest,
+        })
+    }
+
+    /// The scheme.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The first label of the host, as it was written.
+    pub fn server(&self) -> &'a str {
+        self.server
+    }
+
+    /// Everything after the authority; begins with `/`.
+    pub fn rest(&self) -> &'a str {
+        self.rest
+    }
+}
+
+fn check_bytes(text: &str) -> Result<(), Rejection> {
+    if text.is_empty() {
+        return Err(Rejection::Empty);
+    }
+    if text.len() > VIDEO_URL_BYTES_MAX {
+        return Err(Rejection::TooLong { bytes: text.len() });
+    }
+    let doubtful = |&byte: &u8| !byte.is_ascii_graphic() || byte == b'\\';
+    let Some(at) = text.as_bytes().iter().position(doubtful) else {
+        return Ok(());
+    };
+    Err(match text.as_bytes().get(at) {
+        Some(b' ') => Rejection::Space { at },
+        Some(b'\\') => Rejection::Backslash { at },
+        Some(byte) if !byte.is_ascii() => Rejection::NonAscii { at },
+        Some(_) | None => Rejection::ControlCharacter { at },
+    })
+}
+
+fn split_scheme(text: &str) -> Result<(Scheme, &str), Rejection> {
+    if let Some(rest) = text.strip_prefix("http://") {
+        return Ok((Scheme::Http, rest));
+    }
+    if let Some(rest) = text.strip_prefix("https://") {
+        return Ok((Scheme::Https, rest));
+    }
+    Err(Rejection::Scheme)
+}
+
+/// Splits a port off an authority and checks it.
+fn split_host(authority: &str) -> Result<&str, Rejection> {
+    if authority.contains('@') {
+        return Err(Rejection::UserInfo);
+    }
+    if authority.starts_with('[') {
+        return Err(Rejection::IpLiteral);
+    }
+    let Some((host, port)) = authority.split_once(':') else {
+        return Ok(authority);
+    };
+    let digits_only = port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(number) if digits_only && number != 0 && port.len() <= 5 => Ok(host),
+        Ok(_) | Err(_) => Err(Rejection::Port),
+    }
+}
+
+fn check_host(host: &str) -> Result<(), Rejection> {
+    if host.len() > HOST_BYTES_MAX || !host.split('.').all(is_label) {
+        return Err(Rejection::MalformedHost);
+    }
+    let last_label = host.rsplit('.').next().unwrap_or(host);
+    if is_ipv4_number(last_label) {
+        return Err(Rejection::IpLiteral);
+    }
+    if has_punycode_label(host) && !is_unchanged_by_idna(host) {
+        return Err(Rejection::MalformedHost);
+    }
+    Ok(())
+}
+
+/// Whether the text is `[A-Za-z0-9-]{1,63}`.
+pub(super) fn is_label(label: &str) -> bool {
+    let is_label_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=63).contains(&label.len()) && label.bytes().all(is_label_byte)
+}
+
+/// Whether a host that ends in this label is read as an IPv4 address, valid or not
+/// (WHATWG URL, "ends in a number").
+pub(super) fn is_ipv4_number(last_label: &str) -> bool {
+    let all_digits = last_label.bytes().all(|byte| byte.is_ascii_digit());
+    let hexadecimal = last_label
+        .strip_prefix("0x")
+        .or_else(|| last_label.strip_prefix("0X"))
+        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    all_digits || hexadecimal
+}
+
+fn has_punycode_label(host: &str) -> bool {
+    host.split('.').any(|label| {
+        label
+            .get(..4)
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case("xn--"))
+    })
+}
+
+/// Whether a WHATWG parser keeps this host as it is. Only for the rare punycode label, whose
+/// decoding may fail or normalise to another name.
+fn is_unchanged_by_idna(host: &str) -> bool {
+    matches!(url::Host::parse(host), Ok(url::Host::Domain(domain)) if domain.eq_ignore_ascii_case(host))
+}
+
+/// The longest host name, in bytes (RFC 1035 section 2.3.4, without the root's dot).
+const HOST_BYTES_MAX: usize = 253;
