@@ -1,1 +1,24 @@
+//! Weir, a video traffic router.
+//!
+//! The modules in reading order, from the pure core to the process. Each may use only those
+//! above it, and the two planes never use each other (`tests/it/layering.rs` checks that).
+
 pub mod redirect;
+
+pub mod config;
+
+pub mod state;
+
+pub mod net;
+pub mod proto;
+pub mod shutdown;
+pub mod telemetry;
+
+pub mod data;
+
+pub mod control;
+
+pub mod app;
+pub mod cli;
+pub mod demo;
+pub mod healthcheck;

@@ -8,11 +8,13 @@ use std::num::NonZeroU64;
 
 mod cdn;
 mod clusters;
+mod reason;
 mod rejection;
 mod video_url;
 
 pub use cdn::{CdnBase, CdnBaseError};
 pub use clusters::{ClusterError, OriginClusters};
+pub use reason::RejectReason;
 pub use rejection::Rejection;
 pub use video_url::{VIDEO_URL_BYTES_MAX, VideoUrl};
 

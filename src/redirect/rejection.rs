@@ -2,7 +2,7 @@
 //!
 //! The messages go to the caller as they are; `data::error` maps each to its status.
 
-use crate::redirect::VIDEO_URL_BYTES_MAX;
+use crate::redirect::{RejectReason, VIDEO_URL_BYTES_MAX};
 
 /// The fault of a refused video URL, with its place where it has one. Offsets count bytes from 0.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -66,22 +66,22 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// The value of the `reason` label in the metrics.
-    pub fn reason(self) -> &'static str {
+    /// The reason it is counted under.
+    pub fn reason(self) -> RejectReason {
         match self {
-            Self::Empty => "empty",
-            Self::TooLong { .. } => "too_long",
-            Self::ControlCharacter { .. } => "control_character",
-            Self::Space { .. } => "space",
-            Self::Backslash { .. } => "backslash",
-            Self::NonAscii { .. } => "non_ascii",
-            Self::Scheme => "scheme",
-            Self::UserInfo => "user_info",
-            Self::IpLiteral => "ip_literal",
-            Self::Port => "port",
-            Self::MissingPath => "missing_path",
-            Self::MalformedHost => "malformed_host",
-            Self::HostNotAllowed => "host_not_allowed",
+            Self::Empty => RejectReason::Empty,
+            Self::TooLong { .. } => RejectReason::TooLong,
+            Self::ControlCharacter { .. } => RejectReason::ControlCharacter,
+            Self::Space { .. } => RejectReason::Space,
+            Self::Backslash { .. } => RejectReason::Backslash,
+            Self::NonAscii { .. } => RejectReason::NonAscii,
+            Self::Scheme => RejectReason::Scheme,
+            Self::UserInfo => RejectReason::UserInfo,
+            Self::IpLiteral => RejectReason::IpLiteral,
+            Self::Port => RejectReason::Port,
+            Self::MissingPath => RejectReason::MissingPath,
+            Self::MalformedHost => RejectReason::MalformedHost,
+            Self::HostNotAllowed => RejectReason::HostNotAllowed,
         }
     }
 }

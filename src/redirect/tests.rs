@@ -27,7 +27,7 @@ fn check_rejected(video: &str, expected: &str) {
             .accept(video)
             .unwrap_err();
         assert_eq!(
-            rejection.reason(),
+            rejection.reason().label(),
             expected,
             "{video:?} with clusters {clusters:?}"
         );

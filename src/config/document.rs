@@ -1,0 +1,177 @@
+//! The YAML file as a tree of texts, each with its place.
+//!
+//! A tree rather than derived structs, because a derived reader stops at its first fault and an
+//! operator wants to see them all. The only `Deserialize` of the file stands here.
+
+use std::{fmt, fs, path::Path, sync::Arc};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Location, Options, Spanned, UserMessageFormatter};
+
+use crate::config::diagnostic::{ConfigErrors, Diagnostic, Place, SourceFile};
+
+/// A read configuration file; empty without one.
+#[derive(Debug)]
+pub(super) struct Document {
+    source: Arc<SourceFile>,
+    pub(super) root: Spanned<Node>,
+}
+
+/// One value of the file.
+#[derive(Debug)]
+pub(super) enum Node {
+    /// Nothing, or `~`.
+    Null,
+    /// Text, number or boolean, as text.
+    Scalar(String),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<String>, Spanned<Self>)>),
+}
+
+/// Reads the file; `None` gives an empty document.
+pub(super) fn read(path: Option<&Path>) -> Result<Document, ConfigErrors> {
+    let Some(path) = path else {
+        return parse(SourceFile {
+            path: "(none)".into(),
+            text: String::new(),
+        });
+    };
+    let unreadable = |reason: String| {
+        Diagnostic::nowhere(format!(
+            "cannot read configuration file {}: {reason}",
+            path.display()
+        ))
+    };
+    let bytes_max_exceeded =
+        fs::metadata(path).is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX);
+    if bytes_max_exceeded {
+        return Err(unreadable(format!("it is larger than {FILE_BYTES_MAX} bytes")).into());
+    }
+    let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    parse(SourceFile {
+        path: path.to_owned(),
+        text,
+    })
+}
+
+/// Reads the text of a file.
+pub(super) fn parse(source: SourceFile) -> Result<Document, ConfigErrors> {
+    let source = Arc::new(source);
+    let mut options = Options::default();
+    options.with_snippet = false;
+    let root = serde_saphyr::from_str_with_options::<Option<Spanned<Node>>>(&source.text, options);
+    match root {
+        Ok(Some(root)) => Ok(Document { source, root }),
+        Ok(None) => {
+            let root = Spanned::new(Node::Null, Location::UNKNOWN, Location::UNKNOWN);
+            Ok(Document { source, root })
+        }
+        Err(error) => {
+            let place = place_of(&source, error.location());
+            let message = error
+                .without_snippet()
+                .render_with_formatter(&UserMessageFormatter);
+            // The place is shown by the diagnostic itself.
+            let message = message
+                .split(" at line ")
+                .next()
+                .unwrap_or(&message)
+                .to_owned();
+            Err(Diagnostic { place, message }.into())
+        }
+    }
+}
+
+impl Document {
+    /// The place of something read from this document.
+    pub(super) fn place(&self, location: Location) -> Place {
+        place_of(&self.source, Some(location))
+    }
+}
+
+/// Finds a location by its line and column: the parser knows these for every value and every
+/// syntax fault, byte offsets only for some.
+fn place_of(source: &Arc<SourceFile>, location: Option<Location>) -> Place {
+    let source = Arc::clone(source);
+    let location = location.unwrap_or(Location::UNKNOWN);
+    let index = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
+    let text = source.text.as_str();
+    let line_start = text
+        .split_inclusive('\n')
+        .take(index(location.line()))
+        .map(str::len)
+        .sum();
+    let offset_of = |from: usize, chars: usize| {
+        let rest = text.get(from..).unwrap_or_default();
+        rest.char_indices()
+            .nth(chars)
+            .map_or(text.len(), |(offset, _)| from + offset)
+    };
+    let from = offset_of(line_start, index(location.column()));
+    let chars = usize::try_from(location.span().len()).unwrap_or(1);
+    let bytes = from..offset_of(from, chars);
+    Place::File { source, bytes }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Scalar(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Scalar(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Node::Map(map))
+    }
+}
+
+/// No configuration comes near this; a mistaken path to something huge does.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -1,0 +1,143 @@
+//! What the operator wants, checked and complete.
+//!
+//! `document` reads the YAML file, `overrides` the command line and the environment; `resolve`
+//! turns both into a [`Config`], with every fault found reported at once (`diagnostic`). Nothing
+//! here binds, connects or starts anything. Called by `main` at the start and by
+//! `control::reload`.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    path::Path,
+    time::Duration,
+};
+
+use crate::redirect::RedirectPolicy;
+
+mod diagnostic;
+mod document;
+mod overrides;
+mod resolve;
+mod section;
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::{ConfigErrors, Diagnostic, Place};
+pub use overrides::{Environment, Flags};
+
+/// Everything that Weir runs. Each value is within its bounds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// The redirect service; `None` where nothing asks for it.
+    pub redirect: Option<Redirect>,
+    /// The admin listener.
+    pub admin: Admin,
+    /// Limits and timeouts of client connections, the same for every data-plane listener.
+    pub connections: Connections,
+    /// How a stop goes.
+    pub drain: Drain,
+    /// Data-plane threads. Default: the cores that the process may use (CPU affinity and cgroup
+    /// quota), bounds 1 to 1024. More than cores only adds switching.
+    pub workers: NonZeroUsize,
+}
+
+/// The redirect service: gRPC and HTTP on one port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Redirect {
+    /// Where it listens. Default 0.0.0.0:50051.
+    pub listen: SocketAddr,
+    /// The rule. `cdn_host` has no default; `origin_every` is 10 by default, `origin_clusters`
+    /// `[origin-cluster]`.
+    pub policy: RedirectPolicy,
+    /// Whether gRPC reflection answers. Default on; off hides the service's schema.
+    pub reflection: Reflection,
+    /// Time allowed from a call's head to the end of its message. Default 10 s, bounds 100 ms to
+    /// 10 min. A client's own shorter `grpc-timeout` wins.
+    pub call_timeout: Duration,
+}
+
+/// Whether gRPC reflection answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reflection {
+    /// v1 and v1alpha are served.
+    On,
+    /// Both answer `UNIMPLEMENTED`.
+    Off,
+}
+
+/// The admin listener: liveness, readiness and metrics.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Admin {
+    /// Where it listens. Default 127.0.0.1:8404. Anyone who reaches it can read it.
+    pub listen: SocketAddr,
+}
+
+/// Limits and timeouts of client connections.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Connections {
+    /// Open client connections of the process; one more is closed at accept. Default: what the
+    /// limit of open files leaves after a reserve of 64, or all but an eighth of it if that is
+    /// less. A value above that is tried, with a warning.
+    pub limit: Option<NonZeroUsize>,
+    /// Time until a new connection's first byte, and until the end of an HTTP/2 preface.
+    /// Default 10 s, bounds 100 ms to 10 min.
+    pub first_byte_timeout: Duration,
+    /// Time for a whole HTTP/1.1 request head once it has begun. Default 10 s, bounds 100 ms to
+    /// 10 min.
+    pub header_timeout: Duration,
+    /// Time that a connection may stay open with no call on it. Default 60 s, bounds 100 ms to
+    /// 24 h. Lower frees memory sooner and makes clients connect more often.
+    pub idle_timeout: Duration,
+    /// Age at which an HTTP/2 connection is asked to leave (GOAWAY), spread by a tenth either
+    /// way, so that clients find new replicas. Default 30 min, bounds 1 s to 7 days.
+    pub age_limit: Duration,
+    /// Time that a connection asked to leave has to finish its calls. Default 30 s, bounds
+    /// 100 ms to 10 min.
+    pub age_grace: Duration,
+    /// Calls at a time on one HTTP/2 connection (SETTINGS_MAX_CONCURRENT_STREAMS). Default 256,
+    /// bounds 1 to 65,536. Each may hold a message of 64 KiB.
+    pub streams_limit: NonZeroU32,
+}
+
+/// How a stop goes. The sum of the three is the longest a stop can take.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Drain {
+    /// Longest time that new connections are still accepted after readiness went red, so that
+    /// whoever routes to us can notice. Default 5 s, bounds 0 to 10 min.
+    pub lame_duck: Duration,
+    /// The lame-duck time ends early after this long without a new connection, and idle
+    /// HTTP/1.1 connections are closed after this long without a call. Default 1 s, bounds 0 to
+    /// 1 min.
+    pub quiet: Duration,
+    /// Longest time, after the lame-duck time, for calls in flight to finish. Default 30 s,
+    /// bounds 0 to 24 h. What is left then is cut.
+    pub timeout: Duration,
+}
+
+impl Config {
+    /// Reads and checks everything: flags win over the environment, the environment over the
+    /// file, the file over the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Every fault found, each with its place.
+    pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigErrors> {
+        let path = flags
+            .config
+            .as_deref()
+            .or(environment.config_path().map(Path::new));
+        let document = document::read(path)?;
+        resolve::config(&document, flags, environment)
+    }
+}
+
+/// The default redirect listener.
+pub const REDIRECT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50051);
+/// The default admin listener.
+pub const ADMIN_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8404);
+/// The default of `redirect.origin_every`.
+pub const ORIGIN_EVERY: NonZeroU64 = NonZeroU64::new(10).expect("10 is not zero");
+/// The default of `redirect.origin_clusters`.
+pub const ORIGIN_CLUSTERS: [&str; 1] = ["origin-cluster"];

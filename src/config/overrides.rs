@@ -1,0 +1,138 @@
+//! Settings from the command line and the environment.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use serde::Deserialize;
+
+/// Flags that every command which needs a configuration takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    /// Configuration file (YAML). Environment: CONFIG_PATH
+    #[arg(long, short, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Where the CDN is: [SCHEME://]HOST[:PORT][/PREFIX]. Environment: CDN_HOST
+    #[arg(long, value_name = "HOST", global = true)]
+    pub cdn_host: Option<String>,
+    /// Address of the redirect service [default: 0.0.0.0:50051]. Environment: WEIR_REDIRECT_LISTEN
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    pub redirect_listen: Option<String>,
+    /// Address of the admin listener [default: 127.0.0.1:8404]. Environment: WEIR_ADMIN_LISTEN
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    pub admin_listen: Option<String>,
+    /// Data-plane threads [default: the usable cores]. Environment: WEIR_WORKERS
+    #[arg(long, value_name = "NUMBER", global = true)]
+    pub workers: Option<String>,
+}
+
+/// The environment variables that are settings. An empty one counts as not set, as Compose
+/// files and shells make such variables easily.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    variables: Variables,
+    unknown: Vec<(String, &'static str)>,
+}
+
+/// One flat struct, because that is all that `envy` reads well. The crate has had no release
+/// since 2021; this is its only call.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Variables {
+    config_path: Option<String>,
+    cdn_host: Option<String>,
+    weir_redirect_listen: Option<String>,
+    weir_admin_listen: Option<String>,
+    weir_workers: Option<String>,
+}
+
+impl Environment {
+    /// Picks the settings out of a process environment. Values that are not UTF-8 are ignored.
+    pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let texts: Vec<(String, String)> = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let unknown = texts
+            .iter()
+            .filter_map(|(name, _)| Some((name.clone(), nearest_setting(name)?)))
+            .collect();
+        // Every field is an optional text, so there is nothing that could fail.
+        let variables = envy::from_iter(texts).unwrap_or_default();
+        Self { variables, unknown }
+    }
+
+    /// Variables that look like misspelled settings, each with the nearest setting.
+    pub fn unknown(&self) -> &[(String, &'static str)] {
+        &self.unknown
+    }
+
+    pub(super) fn config_path(&self) -> Option<&str> {
+        self.variables.config_path.as_deref()
+    }
+}
+
+/// The nearest setting to a variable that is none. Kubernetes sets `WEIR_SERVICE_HOST`,
+/// `WEIR_PORT` and the like for a Service named `weir`, so only near misses count.
+fn nearest_setting(name: &str) -> Option<&'static str> {
+    if SETTINGS.contains(&name) || !name.starts_with("WEIR") {
+        return None;
+    }
+    SETTINGS
+        .into_iter()
+        .find(|setting| strsim::damerau_levenshtein(name, setting) <= 2)
+}
+
+const SETTINGS: [&str; 3] = ["WEIR_REDIRECT_LISTEN", "WEIR_ADMIN_LISTEN", "WEIR_WORKERS"];
+
+/// A setting given outside the file: its name as the operator writes it, and its text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Override<'a> {
+    pub(super) name: &'static str,
+    pub(super) text: &'a str,
+}
+
+/// All settings given outside the file; flags win over the environment.
+#[derive(Debug)]
+pub(super) struct Overrides<'a> {
+    pub(super) cdn_host: Option<Override<'a>>,
+    pub(super) redirect_listen: Option<Override<'a>>,
+    pub(super) admin_listen: Option<Override<'a>>,
+    pub(super) workers: Option<Override<'a>>,
+}
+
+impl<'a> Overrides<'a> {
+    pub(super) fn new(flags: &'a Flags, environment: &'a Environment) -> Self {
+        let Variables {
+            config_path: _,
+            cdn_host,
+            weir_redirect_listen,
+            weir_admin_listen,
+            weir_workers,
+        } = &environment.variables;
+        Self {
+            cdn_host: first(("--cdn-host", &flags.cdn_host), ("CDN_HOST", cdn_host)),
+            redirect_listen: first(
+                ("--redirect-listen", &flags.redirect_listen),
+                ("WEIR_REDIRECT_LISTEN", weir_redirect_listen),
+            ),
+            admin_listen: first(
+                ("--admin-listen", &flags.admin_listen),
+                ("WEIR_ADMIN_LISTEN", weir_admin_listen),
+            ),
+            workers: first(
+                ("--workers", &flags.workers),
+                ("WEIR_WORKERS", weir_workers),
+            ),
+        }
+    }
+}
+
+type Named<'a> = (&'static str, &'a Option<String>);
+
+fn first<'a>(flag: Named<'a>, variable: Named<'a>) -> Option<Override<'a>> {
+    [flag, variable].into_iter().find_map(|(name, text)| {
+        Some(Override {
+            name,
+            text: text.as_deref()?,
+        })
+    })
+}

@@ -1,0 +1,214 @@
+//! From document and overrides to a [`Config`]: one small function a section.
+
+use std::{
+    cell::RefCell,
+    fmt::Display,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    ops::RangeInclusive,
+    str::FromStr,
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    config::{
+        ADMIN_LISTEN, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain, Environment,
+        Flags, ORIGIN_CLUSTERS, ORIGIN_EVERY, REDIRECT_LISTEN, Redirect, Reflection,
+        document::Document, overrides::Overrides, section::Section,
+    },
+    redirect::{CdnBase, OriginClusters, RedirectPolicy},
+};
+
+pub(super) fn config(
+    document: &Document,
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<Config, ConfigErrors> {
+    let overrides = Overrides::new(flags, environment);
+    let faults = RefCell::default();
+    let root = Section::root(document, &faults);
+    let redirect = redirect(&root, &overrides);
+    let admin = admin(&root, &overrides);
+    let connections = connections(&root);
+    let drain = drain(&root);
+    let workers = root
+        .value("workers", overrides.workers, |text| number(text, WORKERS))
+        .unwrap_or_else(usable_cores);
+    root.finish();
+    let nothing_to_do = redirect.is_none() && faults.borrow().is_empty();
+    if nothing_to_do {
+        let message = "no service is configured: set CDN_HOST (for example CDN_HOST=cdn.example.com weir), \
+                       name a file with --config, or try `weir demo`";
+        faults.borrow_mut().push(Diagnostic::nowhere(message));
+    }
+    match ConfigErrors::new(faults.take()) {
+        Some(errors) => Err(errors),
+        None => Ok(Config {
+            redirect,
+            admin,
+            connections,
+            drain,
+            workers,
+        }),
+    }
+}
+
+fn redirect(root: &Section<'_>, overrides: &Overrides<'_>) -> Option<Redirect> {
+    let section = root.section("redirect");
+    let cdn = section.value("cdn_host", overrides.cdn_host, CdnBase::parse);
+    if section.is_present() && overrides.cdn_host.is_none() && !section.has("cdn_host") {
+        section.fault(
+            "redirect.cdn_host is missing; set it here, or CDN_HOST in the environment".to_owned(),
+        );
+    }
+    let listen = section.value("listen", overrides.redirect_listen, address);
+    let origin_every = section.value("origin_every", None, |text| {
+        number(text, NonZeroU64::MIN..=NonZeroU64::MAX)
+    });
+    let clusters = origin_clusters(&section);
+    let reflection = section.value("reflection", None, on_or_off);
+    let call_timeout = section.value("call_timeout", None, |text| duration(text, TIMEOUT));
+    section.finish();
+    let policy = RedirectPolicy {
+        cdn: cdn?,
+        origin_every: origin_every.unwrap_or(ORIGIN_EVERY),
+        clusters,
+    };
+    Some(Redirect {
+        listen: listen.unwrap_or(REDIRECT_LISTEN),
+        policy,
+        reflection: reflection.unwrap_or(Reflection::On),
+        call_timeout: call_timeout.unwrap_or(Duration::from_secs(10)),
+    })
+}
+
+fn origin_clusters(section: &Section<'_>) -> OriginClusters {
+    let default = || OriginClusters::new(&ORIGIN_CLUSTERS).expect("the default is a domain name");
+    let Some(entries) = section.list("origin_clusters") else {
+        return default();
+    };
+    if entries.is_empty() {
+        section
+            .fault("redirect.origin_clusters is empty, so every call would be refused".to_owned());
+    }
+    let mut names = Vec::with_capacity(entries.len());
+    for (name, place) in entries {
+        match OriginClusters::new(&[name]) {
+            Ok(_) => names.push(name),
+            Err(error) => section.report(place, format!("redirect.origin_clusters: {error}")),
+        }
+    }
+    OriginClusters::new(&names).unwrap_or_else(|_| default())
+}
+
+fn admin(root: &Section<'_>, overrides: &Overrides<'_>) -> Admin {
+    let section = root.section("admin");
+    let listen = section.value("listen", overrides.admin_listen, address);
+    section.finish();
+    Admin {
+        listen: listen.unwrap_or(ADMIN_LISTEN),
+    }
+}
+
+fn connections(root: &Section<'_>) -> Connections {
+    let section = root.section("connections");
+    let timeout = |key, bounds, default| {
+        let value = section.value(key, None, |text| duration(text, bounds));
+        value.unwrap_or(default)
+    };
+    let connections = Connections {
+        limit: section.value("limit", None, |text| number(text, CONNECTIONS)),
+        first_byte_timeout: timeout("first_byte_timeout", TIMEOUT, Duration::from_secs(10)),
+        header_timeout: timeout("header_timeout", TIMEOUT, Duration::from_secs(10)),
+        idle_timeout: timeout("idle_timeout", MILLIS_100..=DAY, Duration::from_secs(60)),
+        age_limit: timeout(
+            "age_limit",
+            Duration::from_secs(1)..=DAY.saturating_mul(7),
+            Duration::from_secs(30 * 60),
+        ),
+        age_grace: timeout("age_grace", TIMEOUT, Duration::from_secs(30)),
+        streams_limit: section
+            .value("streams_limit", None, |text| number(text, STREAMS))
+            .unwrap_or(STREAMS_DEFAULT),
+    };
+    section.finish();
+    connections
+}
+
+fn drain(root: &Section<'_>) -> Drain {
+    let section = root.section("drain");
+    let timeout = |key, most, default| {
+        let value = section.value(key, None, |text| duration(text, Duration::ZERO..=most));
+        value.unwrap_or(default)
+    };
+    let drain = Drain {
+        lame_duck: timeout("lame_duck", MINUTES_10, Duration::from_secs(5)),
+        quiet: timeout("quiet", Duration::from_secs(60), Duration::from_secs(1)),
+        timeout: timeout("timeout", DAY, Duration::from_secs(30)),
+    };
+    section.finish();
+    drain
+}
+
+/// The cores that this process may use, by CPU affinity and cgroup quota.
+fn usable_cores() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let hint = "is not an address and port such as 127.0.0.1:8404 or [::]:50051";
+    text.parse().map_err(|_source| hint)
+}
+
+fn on_or_off(text: &str) -> Result<Reflection, &'static str> {
+    match text {
+        "true" => Ok(Reflection::On),
+        "false" => Ok(Reflection::Off),
+        _ => Err("must be true or false"),
+    }
+}
+
+/// Reads a whole number within bounds.
+fn number<T: FromStr + PartialOrd + Display>(
+    text: &str,
+    bounds: RangeInclusive<T>,
+) -> Result<T, String> {
+    match text.parse() {
+        Ok(number) if bounds.contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(format!(
+            "must be a whole number from {} to {}",
+            bounds.start(),
+            bounds.end()
+        )),
+    }
+}
+
+/// Reads a duration with its unit, within bounds.
+fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let value = humantime::parse_duration(text).map_err(|error| {
+        format!("is not a duration with a unit such as 500ms, 2s or 30m ({error})")
+    })?;
+    if bounds.contains(&value) {
+        return Ok(value);
+    }
+    let written = humantime::format_duration;
+    Err(format!(
+        "must be from {} to {}",
+        written(*bounds.start()),
+        written(*bounds.end())
+    ))
+}
+
+const WORKERS: RangeInclusive<NonZeroUsize> =
+    NonZeroUsize::MIN..=NonZeroUsize::new(1024).expect("not zero");
+const CONNECTIONS: RangeInclusive<NonZeroUsize> =
+    NonZeroUsize::MIN..=NonZeroUsize::new(1 << 24).expect("not zero");
+const STREAMS: RangeInclusive<NonZeroU32> =
+    NonZeroU32::MIN..=NonZeroU32::new(1 << 16).expect("not zero");
+const STREAMS_DEFAULT: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
+const MILLIS_100: Duration = Duration::from_millis(100);
+const MINUTES_10: Duration = Duration::from_secs(600);
+const DAY: Duration = Duration::from_secs(86_400);
+/// The bounds of every timeout that a client must never be able to stretch.
+const TIMEOUT: RangeInclusive<Duration> = MILLIS_100..=MINUTES_10;

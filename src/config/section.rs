@@ -1,0 +1,217 @@
+//! Reads one map of the document key by key, and collects every fault.
+
+use std::{cell::RefCell, fmt::Display};
+
+use serde_saphyr::{Location, Spanned};
+
+use crate::config::{
+    diagnostic::{Diagnostic, Place},
+    document::{Document, Node},
+    overrides::Override,
+};
+
+/// A map of the document. Each accessor takes one key; `finish` reports the keys that none took.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    document: &'a Document,
+    faults: &'a RefCell<Vec<Diagnostic>>,
+    /// The dotted path, for messages; empty for the root.
+    path: String,
+    /// Where it stands; `None` if the document does not have it.
+    location: Option<Location>,
+    entries: &'a [(Spanned<String>, Spanned<Node>)],
+    taken: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Section<'a> {
+    /// The document's outermost map.
+    pub(super) fn root(document: &'a Document, faults: &'a RefCell<Vec<Diagnostic>>) -> Self {
+        Self::new(document, faults, String::new(), Some(&document.root))
+    }
+
+    fn new(
+        document: &'a Document,
+        faults: &'a RefCell<Vec<Diagnostic>>,
+        path: String,
+        node: Option<&'a Spanned<Node>>,
+    ) -> Self {
+        let location = node.map(|node| node.referenced);
+        let mut section = Self {
+            document,
+            faults,
+            path,
+            location,
+            entries: &[],
+            taken: RefCell::default(),
+        };
+        match node.map(|node| &node.value) {
+            Some(Node::Map(entries)) => section.entries = entries,
+            Some(Node::Null) | None => {}
+            Some(Node::Scalar(_) | Node::List(_)) => {
+                let what = if section.path.is_empty() {
+                    "the configuration"
+                } else {
+                    &section.path
+                };
+                section.fault(format!("{what} must be a map of keys and values"));
+            }
+        }
+        section
+    }
+
+    /// The map under `key`; empty where the document does not have it.
+    pub(super) fn section(&self, key: &'static str) -> Self {
+        Section::new(
+            self.document,
+            self.faults,
+            self.full_path(key),
+            self.take(key),
+        )
+    }
+
+    /// Whether the document has this section.
+    pub(super) fn is_present(&self) -> bool {
+        self.location.is_some()
+    }
+
+    /// Whether the document has a value for `key`.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.take(key)
+            .is_some_and(|node| !matches!(node.value, Node::Null))
+    }
+
+    /// The value of `key`, from outside the file if it is given there, else from the file.
+    /// `None` where it is absent, and where `parse` refuses it, which is reported.
+    pub(super) fn value<T, E: Display>(
+        &self,
+        key: &'static str,
+        outside: Option<Override<'_>>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let inside = self.scalar(key);
+        let (text, place) = match (outside, &inside) {
+            (Some(setting), _) => (setting.text, Place::Setting(setting.name)),
+            (None, Some((text, location))) => (*text, self.document.place(*location)),
+            (None, None) => return None,
+        };
+        let in_file = matches!(place, Place::File { .. });
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let name = if in_file {
+                    format!("{} ", self.full_path(key))
+                } else {
+                    String::new()
+                };
+                self.report(place, format!("{name}{text:?} {error}"));
+                None
+            }
+        }
+    }
+
+    /// The texts of the list under `key`, and a way to name the place of each.
+    pub(super) fn list(&self, key: &'static str) -> Option<Vec<(&'a str, Place)>> {
+        let node = self.take(key)?;
+        let items = match &node.value {
+            Node::Null => return None,
+            Node::List(items) => items,
+            Node::Scalar(_) | Node::Map(_) => {
+                let message = format!("{} must be a list, for example [a, b]", self.full_path(key));
+                self.report(self.document.place(node.referenced), message);
+                return None;
+            }
+        };
+        let texts = items.iter().filter_map(|item| {
+            let place = self.document.place(item.referenced);
+            match &item.value {
+                Node::Scalar(text) => Some((text.as_str(), place)),
+                Node::Null | Node::List(_) | Node::Map(_) => {
+                    self.report(
+                        place,
+                        format!("{} must hold plain values", self.full_path(key)),
+                    );
+                    None
+                }
+            }
+        });
+        Some(texts.collect())
+    }
+
+    /// Reports a fault of this section's own, such as a missing key.
+    pub(super) fn fault(&self, message: String) {
+        let place = self
+            .location
+            .map_or(Place::Nowhere, |location| self.document.place(location));
+        self.report(place, message);
+    }
+
+    /// Reports a fault at a place of this document.
+    pub(super) fn report(&self, place: Place, message: String) {
+        self.faults.borrow_mut().push(Diagnostic { place, message });
+    }
+
+    /// Reports every key that no accessor took, with the nearest one that exists.
+    pub(super) fn finish(self) {
+        let known = self.taken.borrow();
+        for (key, _) in self.entries {
+            if known.contains(&key.value.as_str()) {
+                continue;
+            }
+            let within = if self.path.is_empty() {
+                String::new()
+            } else {
+                format!(" in {}", self.path)
+            };
+            let message = match nearest(&key.value, &known) {
+                Some(name) => format!(
+                    "unknown key `{}`{within}; did you mean `{name}`?",
+                    key.value
+                ),
+                None => format!(
+                    "unknown key `{}`{within}; it may be one of: {}",
+                    key.value,
+                    known.join(", ")
+                ),
+            };
+            self.report(self.document.place(key.referenced), message);
+        }
+    }
+
+    fn scalar(&self, key: &'static str) -> Option<(&'a str, Location)> {
+        let node = self.take(key)?;
+        match &node.value {
+            Node::Null => None,
+            Node::Scalar(text) => Some((text, node.referenced)),
+            Node::List(_) | Node::Map(_) => {
+                let message = format!("{} must be a single value", self.full_path(key));
+                self.report(self.document.place(node.referenced), message);
+                None
+            }
+        }
+    }
+
+    fn take(&self, key: &'static str) -> Option<&'a Spanned<Node>> {
+        let mut taken = self.taken.borrow_mut();
+        if !taken.contains(&key) {
+            taken.push(key);
+        }
+        let entry = self.entries.iter().find(|(name, _)| name.value == key);
+        entry.map(|(_, node)| node)
+    }
+
+    fn full_path(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            return key.to_owned();
+        }
+        format!("{}.{key}", self.path)
+    }
+}
+
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let similarity = |name: &&str| strsim::jaro_winkler(key, name);
+    let nearest = known
+        .iter()
+        .copied()
+        .max_by(|one, other| similarity(one).total_cmp(&similarity(other)))?;
+    (similarity(&nearest) > 0.75).then_some(nearest)
+}

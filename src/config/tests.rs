@@ -1,0 +1,223 @@
+//! Whole configurations in, settings or faults out.
+
+use std::{ffi::OsString, fs, path::PathBuf};
+
+use super::*;
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let texts = variables
+        .iter()
+        .map(|&(name, value)| (OsString::from(name), OsString::from(value)));
+    Environment::read(texts)
+}
+
+fn load(yaml: &str, flags: Flags, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    fs::write(file.path(), yaml).unwrap();
+    let flags = Flags {
+        config: Some(file.path().to_owned()),
+        ..flags
+    };
+    Config::load(&flags, &environment(variables))
+}
+
+fn load_file(yaml: &str) -> Result<Config, ConfigErrors> {
+    load(yaml, Flags::default(), &[])
+}
+
+/// Checks the faults, each as `line:column: message`.
+#[track_caller]
+fn check_faults(yaml: &str, expected: &[&str]) {
+    let errors = load_file(yaml).unwrap_err();
+    let found: Vec<String> = errors
+        .diagnostics()
+        .iter()
+        .map(|diagnostic| match diagnostic.line_and_column() {
+            Some((line, column)) => format!("{line}:{column}: {}", diagnostic.message),
+            None => diagnostic.message.clone(),
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn cdn_host_alone_is_a_configuration() {
+    let config = Config::load(
+        &Flags::default(),
+        &environment(&[("CDN_HOST", "cdn.example.com")]),
+    )
+    .unwrap();
+    let redirect = config.redirect.unwrap();
+    assert_eq!(redirect.policy.cdn.host(), "cdn.example.com");
+    assert_eq!(redirect.listen, REDIRECT_LISTEN);
+    assert_eq!(config.admin.listen, ADMIN_LISTEN);
+}
+
+#[test]
+fn nothing_configured_is_one_clear_line() {
+    let error = Config::load(&Flags::default(), &environment(&[("CDN_HOST", "")]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("error: no service is configured: set CDN_HOST"),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1);
+}
+
+#[test]
+fn missing_cdn_host_names_the_section() {
+    check_faults(
+        "redirect:\n  origin_every: 5\n",
+        &["2:3: redirect.cdn_host is missing; set it here, or CDN_HOST in the environment"],
+    );
+}
+
+#[test]
+fn flag_wins_over_environment_over_file() {
+    let yaml = "redirect: { cdn_host: file.example, listen: 127.0.0.1:1 }\nworkers: 3\n";
+    let host = |flags, variables: &[(&str, &str)]| {
+        let config = load(yaml, flags, variables).unwrap();
+        assert_eq!(config.workers.get(), 3);
+        config.redirect.unwrap().policy.cdn.host().to_owned()
+    };
+    let flag = Flags {
+        cdn_host: Some("flag.example".to_owned()),
+        ..Flags::default()
+    };
+    let variables = [("CDN_HOST", "env.example"), ("WEIR_REDIRECT_LISTEN", "")];
+    assert_eq!(host(flag, &variables), "flag.example");
+    assert_eq!(host(Flags::default(), &variables), "env.example");
+    assert_eq!(host(Flags::default(), &[]), "file.example");
+}
+
+#[test]
+fn all_faults_are_reported_together_with_their_places() {
+    check_faults(
+        "redirect:\n  lisen: 0.0.0.0:1\n  cdn_host: user@cdn\n  origin_every: 0\n  origin_clusters: [ok, a..b]\n  call_timeout: 10\n\
+         conections: {}\nworkers: many\ndrain: 5s\n",
+        &[
+            "2:3: unknown key `lisen` in redirect; did you mean `listen`?",
+            "3:13: redirect.cdn_host \"user@cdn\" has user information (an @), which would be sent to every player",
+            "4:17: redirect.origin_every \"0\" must be a whole number from 1 to 18446744073709551615",
+            "5:25: redirect.origin_clusters: \"a..b\" is not a domain name such as origin-cluster, and not \"*\"",
+            "6:17: redirect.call_timeout \"10\" is not a duration with a unit such as 500ms, 2s or 30m (time unit needed, for example 10sec or 10ms)",
+            "7:1: unknown key `conections`; did you mean `connections`?",
+            "8:10: workers \"many\" must be a whole number from 1 to 1024",
+            "9:8: drain must be a map of keys and values",
+        ],
+    );
+}
+
+#[test]
+fn faults_outside_the_file_name_the_setting() {
+    let errors = Config::load(
+        &Flags {
+            admin_listen: Some("here".to_owned()),
+            ..Flags::default()
+        },
+        &environment(&[("CDN_HOST", "ftp://cdn"), ("WEIR_WORKERS", "0")]),
+    );
+    let text = errors.unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "error: CDN_HOST: \"ftp://cdn\" has the scheme \"ftp\"; only http and https are allowed\n\
+         error: --admin-listen: \"here\" is not an address and port such as 127.0.0.1:8404 or [::]:50051\n\
+         error: WEIR_WORKERS: \"0\" must be a whole number from 1 to 1024"
+    );
+}
+
+#[test]
+fn a_fault_shows_file_line_column_and_the_line() {
+    let text = load_file("redirect:\n  cdn_hots: x\n  cdn_host: y\n")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.starts_with("error: unknown key `cdn_hots` in redirect; did you mean `cdn_host`?\n"),
+        "{text}"
+    );
+    assert!(text.contains(".yaml:2:3\n"), "{text}");
+    assert!(text.contains("2 |   cdn_hots: x\n"), "{text}");
+    assert!(text.contains("|   ^^^^^^^^"), "{text}");
+}
+
+#[test]
+fn broken_yaml_is_reported_with_its_place() {
+    for (yaml, line) in [
+        ("redirect: [1\nworkers: 2\n", 2),
+        ("workers: 1\nworkers: 2\n", 2),
+        ("a: b: c\n", 1),
+        ("\t- x\n", 1),
+        ("redirect:\n  cdn_host: \"x\n", 2),
+    ] {
+        let errors = load_file(yaml).unwrap_err();
+        let (found, _) = errors.diagnostics()[0].line_and_column().unwrap();
+        assert!(found >= line, "{yaml:?}: {errors}");
+    }
+    check_faults(
+        "- 1\n- 2\n",
+        &["1:1: the configuration must be a map of keys and values"],
+    );
+}
+
+#[test]
+fn wrong_shapes_are_faults() {
+    check_faults(
+        "redirect:\n  cdn_host: [a]\n  origin_clusters: x\n",
+        &[
+            "2:13: redirect.cdn_host must be a single value",
+            "3:20: redirect.origin_clusters must be a list, for example [a, b]",
+        ],
+    );
+    check_faults(
+        "redirect: { cdn_host: x, origin_clusters: [] }\n",
+        &["1:11: redirect.origin_clusters is empty, so every call would be refused"],
+    );
+    check_faults(
+        "redirect: { cdn_host: x, call_timeout: 50ms, reflection: 3 }\n",
+        &[
+            "1:40: redirect.call_timeout \"50ms\" must be from 100ms to 10m",
+            "1:58: redirect.reflection \"3\" must be true or false",
+        ],
+    );
+}
+
+#[test]
+fn a_missing_file_is_one_clear_line() {
+    let flags = Flags {
+        config: Some(PathBuf::from("/nowhere/weir.yaml")),
+        ..Flags::default()
+    };
+    let text = Config::load(&flags, &environment(&[]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.starts_with("error: cannot read configuration file /nowhere/weir.yaml: "),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 1);
+}
+
+#[test]
+fn misspelled_variables_are_noticed() {
+    let environment = environment(&[
+        ("WEIR_REDIRCT_LISTEN", "x"),
+        ("WEIR_WORKERS", "1"),
+        // What Kubernetes sets for a Service named `weir`.
+        ("WEIR_SERVICE_HOST", "10.0.0.1"),
+        ("WEIR_PORT", "tcp://10.0.0.1:443"),
+        ("HOME", "/"),
+    ]);
+    assert_eq!(
+        environment.unknown(),
+        [("WEIR_REDIRCT_LISTEN".to_owned(), "WEIR_REDIRECT_LISTEN")]
+    );
+}
+
+#[test]
+fn example_file_states_the_defaults() {
+    let example = include_str!("../../config/example.yaml");
+    let from_example = load_file(example).unwrap();
+    let defaults = load_file("redirect: { cdn_host: cdn.example.com }\nworkers: 4\n").unwrap();
+    assert_eq!(from_example, defaults);
+}

@@ -1,0 +1,134 @@
+//! The accept loop of one worker.
+
+use std::{rc::Rc, thread};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task, time,
+};
+
+use crate::{
+    data::{WorkerContext, connection},
+    net::{AcceptPause, AcceptRetry, accept_retry},
+    shutdown::Phase,
+    state::{AcceptFault, CloseCause},
+};
+
+/// Accepts until the drain closes listeners, then takes what the kernel still holds: those
+/// clients believe that they are connected.
+pub(super) async fn accept(worker: Rc<WorkerContext>, listener: TcpListener) {
+    let mut phase = worker.phase.clone();
+    let mut pause = AcceptPause::default();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = phase.wait_for(|&phase| phase >= Phase::Draining) => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                log_recovery(&worker, pause.reset());
+                admit(&worker, stream);
+            }
+            Err(error) => rest(&worker, &error, &mut pause).await,
+        }
+    }
+    let mut no_waiting = std::task::Context::from_waker(std::task::Waker::noop());
+    while let std::task::Poll::Ready(Ok((stream, _))) = listener.poll_accept(&mut no_waiting) {
+        admit(&worker, stream);
+    }
+}
+
+/// Serves the connections that other workers hand over.
+pub(super) async fn receive(worker: Rc<WorkerContext>, mut handed_over: mpsc::Receiver<std::net::TcpStream>) {
+    let mut phase = worker.phase.clone();
+    loop {
+        tokio::select! {
+            Some(stream) = handed_over.recv() => {
+                let slot = ConnectionSlot::taken(&worker);
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => start(slot, stream),
+                    Err(error) => tracing::error!(%error, "cannot take over a connection"),
+                }
+            }
+            _ = phase.wait_for(|&phase| phase >= Phase::ClosingIdle) => break,
+        }
+    }
+    handed_over.close();
+    while handed_over.recv().await.is_some() {
+        drop(ConnectionSlot::taken(&worker));
+    }
+}
+
+/// Counts an accepted connection and gives it to the worker that should have it.
+fn admit(worker: &Rc<WorkerContext>, stream: TcpStream) {
+    if worker.shared.open_connections() >= worker.connection_limit {
+        worker.state().stats.closed(CloseCause::ConnectionLimit).increment();
+        return;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _best_effort = stream.set_nodelay(true);
+    worker.state().connection_opened();
+    let Some(stream) = worker.handover.place(worker.index, stream, &worker.shared) else {
+        return;
+    };
+    start(ConnectionSlot::taken(worker), stream);
+}
+
+fn start(slot: ConnectionSlot, stream: TcpStream) {
+    task::spawn_local(connection::serve(slot, stream));
+}
+
+async fn rest(worker: &WorkerContext, error: &std::io::Error, pause: &mut AcceptPause) {
+    let stats = &worker.state().stats;
+    if accept_retry(error) == AcceptRetry::AtOnce {
+        stats.accept_faults(AcceptFault::Aborted).increment();
+        return;
+    }
+    stats.accept_faults(AcceptFault::Exhausted).increment();
+    if pause.is_first() {
+        tracing::warn!(worker = worker.index, %error, "cannot accept connections; pausing");
+    }
+    time::sleep(pause.next_pause()).await;
+}
+
+fn log_recovery(worker: &WorkerContext, pauses: u32) {
+    if pauses > 0 {
+        tracing::info!(worker = worker.index, pauses, "accepting connections again");
+    }
+}
+
+/// A counted place among the open connections; given back when it is dropped, whatever ends the
+/// connection.
+#[derive(Debug)]
+pub(super) struct ConnectionSlot {
+    worker: Rc<WorkerContext>,
+    cause: CloseCause,
+}
+
+impl ConnectionSlot {
+    /// Owns a place that was counted before.
+    fn taken(worker: &Rc<WorkerContext>) -> Self {
+        // A connection that never says how it ended went down with its worker.
+        Self { worker: Rc::clone(worker), cause: CloseCause::Cut }
+    }
+
+    /// The worker that serves the connection.
+    pub(super) fn worker(&self) -> &Rc<WorkerContext> {
+        &self.worker
+    }
+
+    /// Gives the place back.
+    pub(super) fn release(mut self, cause: CloseCause) {
+        self.cause = cause;
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        let cause = if thread::panicking() { CloseCause::Panic } else { self.cause };
+        self.worker.state().stats.closed(cause).increment();
+        self.worker.state().connection_closed();
+    }
+}

@@ -1,0 +1,116 @@
+//! A client's socket with the bytes that were already read off it.
+
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::{data::connection::Connection, state::Protocol};
+
+/// Waits for a connection's first bytes and tells its protocol from them. HTTP/2 is only
+/// recognised by its whole preface, so that no library ever waits for the rest of one.
+///
+/// # Errors
+///
+/// When the socket breaks, or closes before its protocol is known.
+pub(super) async fn read_opening(stream: &mut TcpStream) -> io::Result<(Protocol, Opening)> {
+    let mut opening = Opening { bytes: [0; PREFACE.len()], from: 0, until: 0 };
+    loop {
+        let read = stream.read(&mut opening.bytes[opening.until..]).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        opening.until += read;
+        let seen = opening.unread();
+        if seen == PREFACE {
+            return Ok((Protocol::Http2, opening));
+        }
+        if !PREFACE.starts_with(seen) {
+            return Ok((Protocol::Http1, opening));
+        }
+    }
+}
+
+/// The client's part of an HTTP/2 connection preface (RFC 9113 section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The first bytes of a connection, handed on by [`Socket`] before it reads more.
+#[derive(Debug)]
+pub(super) struct Opening {
+    bytes: [u8; PREFACE.len()],
+    from: usize,
+    until: usize,
+}
+
+impl Opening {
+    fn unread(&self) -> &[u8] {
+        &self.bytes[self.from..self.until]
+    }
+}
+
+/// What hyper reads from and writes to.
+#[derive(Debug)]
+pub(super) struct Socket {
+    opening: Opening,
+    stream: TcpStream,
+    connection: Rc<Connection>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, opening: Opening, connection: Rc<Connection>) -> Self {
+        Self { opening, stream, connection }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let socket = self.get_mut();
+        let unread = socket.opening.unread();
+        if !unread.is_empty() {
+            let taken = unread.len().min(buf.remaining());
+            buf.put_slice(&unread[..taken]);
+            socket.opening.from += taken;
+            socket.connection.bytes_arrived();
+            return Poll::Ready(Ok(()));
+        }
+        let filled = buf.filled().len();
+        let polled = Pin::new(&mut socket.stream).poll_read(cx, buf);
+        if buf.filled().len() > filled {
+            socket.connection.bytes_arrived();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,78 @@
+//! What both planes see: the published snapshot, the shared cells and the statistics.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+mod reloads;
+mod snapshot;
+mod stats;
+mod turns;
+
+pub use reloads::Reloads;
+pub use snapshot::{Snapshot, SnapshotHandle};
+pub use stats::{AcceptFault, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, Protocol, WorkerStats};
+pub use turns::Turns;
+
+/// Everything that workers and the control plane share. Lives as long as the process.
+#[derive(Debug)]
+pub struct Shared {
+    /// Published by the control plane, loaded by the workers.
+    pub snapshot: SnapshotHandle,
+    /// Counts accepted redirect calls over the whole process.
+    pub turns: Turns,
+    /// How reloads went.
+    pub reloads: Reloads,
+    /// One entry a worker.
+    pub workers: Box<[WorkerState]>,
+}
+
+impl Shared {
+    /// Fresh state for a number of workers.
+    pub fn new(snapshot: Snapshot, workers: usize) -> Arc<Self> {
+        let workers = (0..workers).map(|_| WorkerState::default()).collect();
+        Arc::new(Self { snapshot: SnapshotHandle::new(snapshot), turns: Turns::default(), reloads: Reloads::default(), workers })
+    }
+
+    /// Client connections that are open now, over all workers.
+    pub fn open_connections(&self) -> usize {
+        self.workers.iter().map(WorkerState::open_connections).sum()
+    }
+
+    /// Calls that began and did not end yet, over all workers.
+    pub fn calls_in_flight(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.stats.calls_in_flight()).sum()
+    }
+}
+
+/// What belongs to one worker and is seen by others. Cache-line padded, so that one worker's
+/// counting does not slow another's.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerState {
+    /// Written by this worker, read by the control plane.
+    pub stats: WorkerStats,
+    /// Open client connections. Written by this worker, and by a worker that hands a connection
+    /// over, which counts it before it is sent so that no third one does the same. Read by every
+    /// accept loop. Relaxed: placement and the limit bear being off by connections that are
+    /// accepted at the same instant.
+    open_connections: AtomicUsize,
+}
+
+impl WorkerState {
+    /// Counts a connection that this worker is about to own.
+    pub fn connection_opened(&self) {
+        self.open_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the end of a connection of this worker.
+    pub fn connection_closed(&self) {
+        self.open_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Open client connections of this worker.
+    pub fn open_connections(&self) -> usize {
+        self.open_connections.load(Ordering::Relaxed)
+    }
+}
