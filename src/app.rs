@@ -12,7 +12,10 @@ use tokio::{runtime, sync::mpsc};
 use crate::{
     config::{Config, Reflection},
     control::{Command, ControlPlane, DrainReport, Loader, WorkerDied},
-    data::{self, Worker, redirect::{Engine, GrpcRoutes, health_service}},
+    data::{
+        self, Worker,
+        redirect::{Engine, GrpcRoutes, health_service},
+    },
     net::{self, BindError},
     shutdown,
     state::{Shared, Snapshot},
@@ -37,14 +40,25 @@ impl App {
         let room = net::connection_limit_for(net::raise_open_files_limit());
         let connection_limit = config.connections.limit.map_or(room, usize::from);
         if connection_limit > room {
-            tracing::warn!(connection_limit, room, "connections.limit is above what the limit of open files allows");
+            tracing::warn!(
+                connection_limit,
+                room,
+                "connections.limit is above what the limit of open files allows"
+            );
         }
         let redirect_listeners = match &config.redirect {
-            Some(redirect) => net::bind_for_workers("the redirect service", redirect.listen, config.workers)?,
+            Some(redirect) => {
+                net::bind_for_workers("the redirect service", redirect.listen, config.workers)?
+            }
             None => Vec::new(),
         };
         let admin_listener = net::bind("the admin listener", config.admin.listen)?;
-        Ok(Self { config, redirect_listeners, admin_listener, connection_limit })
+        Ok(Self {
+            config,
+            redirect_listeners,
+            admin_listener,
+            connection_limit,
+        })
     }
 
     /// Where the redirect service listens, with the port that the system chose for port 0.
@@ -62,20 +76,39 @@ impl App {
     /// # Errors
     ///
     /// When a thread cannot be started, or a worker dies.
-    pub fn run(self, commands: mpsc::Receiver<Command>, loader: Loader) -> Result<DrainReport, RunError> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
+    pub fn run(
+        self,
+        commands: mpsc::Receiver<Command>,
+        loader: Loader,
+    ) -> Result<DrainReport, RunError> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(RunError::Start)?;
         let redirect_addr = self.redirect_addr().map(tracing::field::display);
         let admin_addr = self.admin_addr().map(tracing::field::display);
         let workers = self.config.workers.get();
         let shared = Shared::new(Snapshot::new(&self.config), workers);
         let (phase, phase_receiver) = shutdown::phases();
         let (health, health_server) = runtime.block_on(health_service());
-        let reflection = self.config.redirect.as_ref().map_or(Reflection::Off, |redirect| redirect.reflection);
+        let reflection = self
+            .config
+            .redirect
+            .as_ref()
+            .map_or(Reflection::Off, |redirect| redirect.reflection);
         let (worker_ended, worker_ends) = mpsc::channel(workers);
 
-        let listeners = self.redirect_listeners.into_iter().map(Some).chain(iter::repeat_with(|| None));
+        let listeners = self
+            .redirect_listeners
+            .into_iter()
+            .map(Some)
+            .chain(iter::repeat_with(|| None));
         let mut threads = Vec::with_capacity(workers);
-        for ((index, handover), redirect_listener) in data::handovers(workers).into_iter().enumerate().zip(listeners) {
+        for ((index, handover), redirect_listener) in data::handovers(workers)
+            .into_iter()
+            .enumerate()
+            .zip(listeners)
+        {
             let engine = Engine::new(Arc::clone(&shared), index);
             let worker = Worker {
                 index,
@@ -89,7 +122,12 @@ impl App {
             };
             threads.push(start(worker, worker_ended.clone()).map_err(RunError::Start)?);
         }
-        tracing::info!(redirect = redirect_addr, admin = admin_addr, workers, "serving");
+        tracing::info!(
+            redirect = redirect_addr,
+            admin = admin_addr,
+            workers,
+            "serving"
+        );
 
         let control = ControlPlane {
             config: self.config,
@@ -115,12 +153,14 @@ impl App {
 fn start(worker: Worker, ended: mpsc::Sender<usize>) -> io::Result<thread::JoinHandle<()>> {
     let index = worker.index;
     let report = EndReport { index, ended };
-    thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {
-        let _report = report;
-        if let Err(error) = worker.run() {
-            tracing::error!(worker = index, %error, "worker failed");
-        }
-    })
+    thread::Builder::new()
+        .name(format!("weir-worker-{index}"))
+        .spawn(move || {
+            let _report = report;
+            if let Err(error) = worker.run() {
+                tracing::error!(worker = index, %error, "worker failed");
+            }
+        })
 }
 
 /// Sends the end of a worker, panics included.

@@ -12,7 +12,9 @@ use crate::{
 
 /// The demo's settings: what flags do not say, it needs no one to configure.
 pub fn flags(flags: Flags) -> Flags {
-    let cdn_host = flags.cdn_host.or_else(|| Some("cdn.example.com".to_owned()));
+    let cdn_host = flags
+        .cdn_host
+        .or_else(|| Some("cdn.example.com".to_owned()));
     Flags { cdn_host, ..flags }
 }
 
@@ -21,23 +23,24 @@ pub fn flags(flags: Flags) -> Flags {
 pub fn show(redirect: SocketAddr, admin: SocketAddr) {
     let (redirect, admin) = (reachable(redirect), reachable(admin));
     // The listeners are bound, so the calls wait for the workers in the kernel's queue.
-    thread::spawn(move || {
-        match ask(redirect) {
-            Ok(answers) => print!("{}", text(redirect, admin, &answers)),
-            Err(error) => eprintln!("the demo's own calls failed: {error}"),
-        }
+    thread::spawn(move || match ask(redirect) {
+        Ok(answers) => print!("{}", text(redirect, admin, &answers)),
+        Err(error) => eprintln!("the demo's own calls failed: {error}"),
     });
 }
 
 fn ask(redirect: SocketAddr) -> Result<Vec<String>, Unready> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let path = format!("/redirect?video={VIDEO}");
     runtime.block_on(async {
         let mut answers = Vec::new();
         for _ in 0..10 {
             let response = get(redirect, &path).await?;
             let location = response.headers().get(header::LOCATION);
-            let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+            let location =
+                location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
             answers.push(location.unwrap_or_else(|| response.status().to_string()));
         }
         Ok(answers)

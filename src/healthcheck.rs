@@ -1,6 +1,10 @@
 //! Small HTTP requests to a running Weir, for `weir healthcheck` and `weir demo`.
 
-use std::{io, net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr}, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, header};
@@ -15,8 +19,11 @@ use tokio::{net::TcpStream, runtime, time::timeout};
 ///
 /// Why it is not.
 pub fn check(admin: SocketAddr) -> Result<(), Unready> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let asked = runtime.block_on(async { timeout(PATIENCE, get(reachable(admin), "/readyz")).await });
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let asked =
+        runtime.block_on(async { timeout(PATIENCE, get(reachable(admin), "/readyz")).await });
     let response = asked.map_err(|_elapsed| Unready::NoAnswer(PATIENCE))??;
     if response.status().is_success() {
         return Ok(());

@@ -21,13 +21,21 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(usage) => {
             // Help and version are answers, not errors.
-            let code = if usage.use_stderr() { USAGE_OR_CONFIG } else { OK };
+            let code = if usage.use_stderr() {
+                USAGE_OR_CONFIG
+            } else {
+                OK
+            };
             let _closed_output = usage.print();
             return ExitCode::from(code);
         }
     };
     let command = cli.command.unwrap_or_default();
-    let flags = if command == Command::Demo { demo::flags(cli.flags) } else { cli.flags };
+    let flags = if command == Command::Demo {
+        demo::flags(cli.flags)
+    } else {
+        cli.flags
+    };
     let environment = Environment::read(env::vars_os());
     let config = match Config::load(&flags, &environment) {
         Ok(config) => config,
@@ -58,7 +66,11 @@ fn ready(config: &Config) -> ExitCode {
 fn serve(command: Command, config: Config, flags: Flags, environment: Environment) -> ExitCode {
     telemetry::init_logging();
     for (name, nearest) in environment.unknown() {
-        tracing::warn!(name, nearest, "this variable is not a setting; did you mean the nearest?");
+        tracing::warn!(
+            name,
+            nearest,
+            "this variable is not a setting; did you mean the nearest?"
+        );
     }
     let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
     if let Err(error) = signals::listen(command_sender) {
@@ -68,10 +80,15 @@ fn serve(command: Command, config: Config, flags: Flags, environment: Environmen
         Ok(app) => app,
         Err(error) => return fail(USAGE_OR_CONFIG, &format!("error: {error}")),
     };
-    if let (Command::Demo, Some(redirect), Some(admin)) = (command, app.redirect_addr(), app.admin_addr()) {
+    if let (Command::Demo, Some(redirect), Some(admin)) =
+        (command, app.redirect_addr(), app.admin_addr())
+    {
         demo::show(redirect, admin);
     }
-    match app.run(commands, Box::new(move || Config::load(&flags, &environment))) {
+    match app.run(
+        commands,
+        Box::new(move || Config::load(&flags, &environment)),
+    ) {
         Ok(_report) => ExitCode::from(OK),
         Err(error) => fail(INTERNAL, &format!("error: {error}")),
     }

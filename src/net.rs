@@ -25,7 +25,11 @@ pub fn bind_for_workers(
     addr: SocketAddr,
     workers: NonZeroUsize,
 ) -> Result<Vec<TcpListener>, BindError> {
-    let bind_error = |source| BindError { purpose, addr, source };
+    let bind_error = |source| BindError {
+        purpose,
+        addr,
+        source,
+    };
     if !cfg!(target_os = "linux") {
         return bind_socket(addr, Sharing::Exclusive)
             .map(|listener| vec![listener])
@@ -46,7 +50,11 @@ pub fn bind_for_workers(
 ///
 /// When the address cannot be bound.
 pub fn bind(purpose: &'static str, addr: SocketAddr) -> Result<TcpListener, BindError> {
-    bind_socket(addr, Sharing::Exclusive).map_err(|source| BindError { purpose, addr, source })
+    bind_socket(addr, Sharing::Exclusive).map_err(|source| BindError {
+        purpose,
+        addr,
+        source,
+    })
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,7 +106,10 @@ fn bind_hint(error: &io::Error) -> &'static str {
 /// Raises this process's limit of open files as far as it may, and returns it.
 pub fn raise_open_files_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     let current = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_refused) => limit.current,
@@ -110,7 +121,9 @@ pub fn raise_open_files_limit() -> u64 {
 /// workers and the backends' connections need files, too.
 pub fn connection_limit_for(open_files: u64) -> usize {
     let reserve = 64.max(open_files / 8).min(open_files / 2);
-    usize::try_from(open_files.saturating_sub(reserve)).unwrap_or(usize::MAX).max(1)
+    usize::try_from(open_files.saturating_sub(reserve))
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 /// What a failed accept calls for.
@@ -145,7 +158,9 @@ pub struct AcceptPause {
 impl AcceptPause {
     /// The next pause: 5 ms, doubled each time, 1 s at most.
     pub fn next_pause(&mut self) -> Duration {
-        let pause = PAUSE_MIN.saturating_mul(1 << self.pauses.min(16)).min(PAUSE_MAX);
+        let pause = PAUSE_MIN
+            .saturating_mul(1 << self.pauses.min(16))
+            .min(PAUSE_MAX);
         self.pauses = self.pauses.saturating_add(1);
         pause
     }
@@ -181,8 +196,19 @@ mod tests {
 
     #[test]
     fn a_reserve_of_files_is_kept() {
-        for (open_files, limit) in [(256, 192), (1024, 896), (100, 50), (1, 1), (0, 1), (1_048_576, 917_504)] {
-            assert_eq!(connection_limit_for(open_files), limit, "{open_files} files");
+        for (open_files, limit) in [
+            (256, 192),
+            (1024, 896),
+            (100, 50),
+            (1, 1),
+            (0, 1),
+            (1_048_576, 917_504),
+        ] {
+            assert_eq!(
+                connection_limit_for(open_files),
+                limit,
+                "{open_files} files"
+            );
         }
     }
 
@@ -191,9 +217,18 @@ mod tests {
         let workers = NonZeroUsize::new(2).unwrap();
         let first = bind_for_workers("redirect", "127.0.0.1:0".parse().unwrap(), workers).unwrap();
         let addr = first[0].local_addr().unwrap();
-        assert!(first.iter().all(|listener| listener.local_addr().unwrap() == addr));
+        assert!(
+            first
+                .iter()
+                .all(|listener| listener.local_addr().unwrap() == addr)
+        );
         let error = bind_for_workers("redirect", addr, workers).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
-        assert!(error.to_string().starts_with(&format!("cannot listen on {addr} for redirect: ")), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("cannot listen on {addr} for redirect: ")),
+            "{error}"
+        );
     }
 }

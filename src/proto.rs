@@ -1,6 +1,12 @@
 //! The generated gRPC types of `proto/loadbalancer.proto`.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all, reason = "generated code")]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated code"
+)]
 
 tonic::include_proto!("load_balancer");
 

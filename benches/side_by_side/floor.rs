@@ -1,17 +1,6 @@
 //! The floor: the redirect method on the bare `h2` crate, with the same rule and nothing else.
-//!
-//! It uses the same trick as Weir's executor (a stream is polled once before it becomes a task),
-//! so that it stays the least that this stack can do.
 
-use std::{
-    cell::Cell,
-    error::Error,
-    future::Future,
-    num::NonZeroU64,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Waker},
-};
+use std::{cell::Cell, error::Error, num::NonZeroU64, rc::Rc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::{RecvStream, server::SendResponse};
@@ -34,8 +23,13 @@ struct State {
 }
 
 pub fn serve() -> Result<(), Box<dyn Error>> {
-    let state = Rc::new(State { policy: policy()?, turns: Cell::new(0) });
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let state = Rc::new(State {
+        policy: policy()?,
+        turns: Cell::new(0),
+    });
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
@@ -61,16 +55,16 @@ async fn connection(state: Rc<State>, stream: TcpStream) {
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else {
         return;
     };
-    let mut no_waiting = Context::from_waker(Waker::noop());
     while let Some(Ok((request, respond))) = connection.accept().await {
-        let mut call: Pin<Box<dyn Future<Output = Option<()>>>> = Box::pin(call(Rc::clone(&state), request, respond));
-        if call.as_mut().poll(&mut no_waiting).is_pending() {
-            task::spawn_local(call);
-        }
+        task::spawn_local(call(Rc::clone(&state), request, respond));
     }
 }
 
-async fn call(state: Rc<State>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Option<()> {
+async fn call(
+    state: Rc<State>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) -> Option<()> {
     let mut body = request.into_body();
     let mut received = BytesMut::new();
     while let Some(data) = body.data().await {
@@ -91,7 +85,8 @@ async fn call(state: Rc<State>, request: Request<RecvStream>, mut respond: SendR
     framed.put_u32(message.encoded_len() as u32);
     message.encode(&mut framed).ok()?;
     let mut head = Response::new(());
-    head.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    head.headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/grpc"));
     let mut send = respond.send_response(head, false).ok()?;
     send.send_data(framed.freeze(), false).ok()?;
     let mut trailers = HeaderMap::new();

@@ -19,9 +19,18 @@ pub struct Row {
 }
 
 pub const ROWS: [Row; 3] = [
-    Row { connections: 1, streams: 50 },
-    Row { connections: 10, streams: 100 },
-    Row { connections: 50, streams: 10 },
+    Row {
+        connections: 1,
+        streams: 50,
+    },
+    Row {
+        connections: 10,
+        streams: 100,
+    },
+    Row {
+        connections: 50,
+        streams: 10,
+    },
 ];
 
 /// What one run showed.
@@ -54,14 +63,24 @@ fn h2load(row: Row, seconds: u32, message: &str, url: &str) -> Result<f64, Box<d
         .arg(format!("--max-concurrent-streams={}", row.streams))
         .arg(format!("--duration={seconds}"))
         .arg(format!("--data={message}"))
-        .args(["--header=content-type: application/grpc", "--header=te: trailers", url])
+        .args([
+            "--header=content-type: application/grpc",
+            "--header=te: trailers",
+            url,
+        ])
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("cannot run h2load (Debian: nghttp2-client): {error}"))?;
     let report = String::from_utf8(output.stdout)?;
-    let requests = report.lines().find(|line| line.starts_with("requests:")).ok_or("h2load printed no summary")?;
+    let requests = report
+        .lines()
+        .find(|line| line.starts_with("requests:"))
+        .ok_or("h2load printed no summary")?;
     let count = |name: &str| -> Result<f64, Box<dyn Error>> {
-        let part = requests.split([',', ':']).find(|part| part.ends_with(name)).ok_or("h2load's summary changed")?;
+        let part = requests
+            .split([',', ':'])
+            .find(|part| part.ends_with(name))
+            .ok_or("h2load's summary changed")?;
         Ok(part.trim().trim_end_matches(name).trim().parse()?)
     };
     if count(" failed")? > 0.0 || count(" errored")? > 0.0 {

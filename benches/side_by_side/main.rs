@@ -49,11 +49,22 @@ fn run_row(row: Row, rounds: u32, seconds: u32) -> Result<(), Box<dyn Error>> {
     }
     for (index, peer) in Peer::ALL.into_iter().enumerate() {
         let per_second = median(figures[index].iter().map(|figure| figure.calls_per_second));
-        let micros = median(figures[index].iter().map(|figure| figure.cpu_micros_per_call));
+        let micros = median(
+            figures[index]
+                .iter()
+                .map(|figure| figure.cpu_micros_per_call),
+        );
         let ratios = figures[index].iter().zip(&figures[0]);
-        let ratio = median(ratios.map(|(own, floor)| own.cpu_micros_per_call / floor.cpu_micros_per_call));
-        let Row { connections, streams } = row;
-        println!("| {connections} × {streams} | {} | {per_second:.0} | {micros:.2} | {ratio:.2} |", peer.name());
+        let ratio =
+            median(ratios.map(|(own, floor)| own.cpu_micros_per_call / floor.cpu_micros_per_call));
+        let Row {
+            connections,
+            streams,
+        } = row;
+        println!(
+            "| {connections} × {streams} | {} | {per_second:.0} | {micros:.2} | {ratio:.2} |",
+            peer.name()
+        );
     }
     Ok(())
 }

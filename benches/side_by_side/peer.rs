@@ -68,7 +68,9 @@ fn weir_flags() -> Result<[String; 3], Box<dyn Error>> {
 fn weir_addr(child: &mut Child) -> Result<SocketAddr, Box<dyn Error>> {
     let line = first_line(child)?;
     let event: serde_json::Value = serde_json::from_str(&line)?;
-    let addr = event["redirect"].as_str().ok_or("the first log line names no redirect address")?;
+    let addr = event["redirect"]
+        .as_str()
+        .ok_or("the first log line names no redirect address")?;
     Ok(addr.parse()?)
 }
 
@@ -92,7 +94,10 @@ impl Server {
         let mut sum = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
-            let on_cpu = schedstat.split_whitespace().next().ok_or("empty schedstat")?;
+            let on_cpu = schedstat
+                .split_whitespace()
+                .next()
+                .ok_or("empty schedstat")?;
             sum += on_cpu.parse::<u64>()?;
         }
         Ok(sum)

@@ -26,9 +26,15 @@ struct Redirects {
 
 #[tonic::async_trait]
 impl LoadBalancer for Redirects {
-    async fn redirect(&self, request: tonic::Request<proto::Request>) -> Result<Response<proto::Response>, Status> {
+    async fn redirect(
+        &self,
+        request: tonic::Request<proto::Request>,
+    ) -> Result<Response<proto::Response>, Status> {
         let video = request.into_inner().video;
-        let accepted = self.policy.accept(&video).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let accepted = self
+            .policy
+            .accept(&video)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let turn = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
         let redirect = match self.policy.target(turn) {
             Target::Cdn => self.policy.cdn_url(&accepted),
@@ -39,8 +45,13 @@ impl LoadBalancer for Redirects {
 }
 
 pub fn serve() -> Result<(), Box<dyn Error>> {
-    let redirects = Redirects { policy: crate::floor::policy()?, turns: AtomicU64::new(0) };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let redirects = Redirects {
+        policy: crate::floor::policy()?,
+        turns: AtomicU64::new(0),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);

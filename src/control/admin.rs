@@ -29,7 +29,11 @@ use crate::{
 };
 
 /// Serves the admin listener until the process ends.
-pub(super) async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, phase: PhaseReceiver) -> io::Result<()> {
+pub(super) async fn serve(
+    listener: std::net::TcpListener,
+    shared: Arc<Shared>,
+    phase: PhaseReceiver,
+) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let pages = pages(shared, phase);
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -82,7 +86,11 @@ fn pages(shared: Arc<Shared>, phase: PhaseReceiver) -> Router {
 }
 
 async fn index() -> &'static str {
-    concat!("weir ", env!("CARGO_PKG_VERSION"), "\n\n/livez    the process works\n/readyz   it may get traffic\n/metrics  Prometheus\n")
+    concat!(
+        "weir ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\n/livez    the process works\n/readyz   it may get traffic\n/metrics  Prometheus\n"
+    )
 }
 
 async fn live() -> &'static str {

@@ -23,7 +23,11 @@ pub struct DrainReport {
 
 impl fmt::Display for DrainReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { in_flight, finished, cut } = self;
+        let Self {
+            in_flight,
+            finished,
+            cut,
+        } = self;
         write!(f, "in_flight={in_flight} finished={finished} cut={cut}")
     }
 }
@@ -40,7 +44,10 @@ pub(super) async fn drain(shared: &Shared, phase: &PhaseSender, limits: &Drain) 
 
     enter(phase, Phase::Draining);
     let deadline = Instant::now() + limits.timeout;
-    let calls_done = until(|| shared.open_connections() == 0, calls_done(shared, limits.quiet));
+    let calls_done = until(
+        || shared.open_connections() == 0,
+        calls_done(shared, limits.quiet),
+    );
     let _or_deadline = timeout_at(deadline, calls_done).await;
 
     enter(phase, Phase::ClosingIdle);
@@ -48,14 +55,22 @@ pub(super) async fn drain(shared: &Shared, phase: &PhaseSender, limits: &Drain) 
     let _or_deadline = timeout_at(deadline, all_closed).await;
 
     let cut = cut(shared, phase).cut;
-    DrainReport { in_flight, finished: calls_finished(shared) - finished_before, cut }
+    DrainReport {
+        in_flight,
+        finished: calls_finished(shared) - finished_before,
+        cut,
+    }
 }
 
 /// Ends whatever is left.
 pub(super) fn cut(shared: &Shared, phase: &PhaseSender) -> DrainReport {
     let in_flight = shared.calls_in_flight();
     enter(phase, Phase::Cut);
-    DrainReport { in_flight, finished: 0, cut: in_flight }
+    DrainReport {
+        in_flight,
+        finished: 0,
+        cut: in_flight,
+    }
 }
 
 fn enter(phase: &PhaseSender, next: Phase) {
@@ -102,11 +117,20 @@ async fn until(condition: impl Fn() -> bool, or: impl Future<Output = ()>) {
 }
 
 fn calls_finished(shared: &Shared) -> u64 {
-    shared.workers.iter().map(|worker| worker.stats.calls_finished.get()).sum()
+    shared
+        .workers
+        .iter()
+        .map(|worker| worker.stats.calls_finished.get())
+        .sum()
 }
 
 fn connections_accepted(shared: &Shared) -> u64 {
-    let accepted = |protocol| shared.workers.iter().map(move |worker| worker.stats.connections(protocol).get());
+    let accepted = |protocol| {
+        shared
+            .workers
+            .iter()
+            .map(move |worker| worker.stats.connections(protocol).get())
+    };
     Protocol::ALL.into_iter().flat_map(accepted).sum()
 }
 

@@ -39,23 +39,45 @@ impl Collector for Shards {
 
 impl Shards {
     fn sum<'a>(&'a self, counter: impl Fn(&'a WorkerStats) -> &'a Counter) -> u64 {
-        self.0.workers.iter().map(|worker| counter(&worker.stats).get()).sum()
+        self.0
+            .workers
+            .iter()
+            .map(|worker| counter(&worker.stats).get())
+            .sum()
     }
 
     fn redirects(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let counts = [("origin", Target::Origin), ("cdn", Target::Cdn)]
             .map(|(label, target)| (label, self.sum(|stats| stats.redirects(target))));
-        family(encoder, "redirects", "Accepted redirect calls, by who the player was sent to", "target", counts)
+        family(
+            encoder,
+            "redirects",
+            "Accepted redirect calls, by who the player was sent to",
+            "target",
+            counts,
+        )
     }
 
     fn rejected(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let counts = RejectReason::ALL.map(|reason| (reason.label(), self.sum(|stats| stats.rejected(reason))));
-        family(encoder, "redirect_rejected", "Refused redirect calls, by reason", "reason", counts)
+        let counts = RejectReason::ALL
+            .map(|reason| (reason.label(), self.sum(|stats| stats.rejected(reason))));
+        family(
+            encoder,
+            "redirect_rejected",
+            "Refused redirect calls, by reason",
+            "reason",
+            counts,
+        )
     }
 
     fn calls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let in_flight = i64::try_from(self.0.calls_in_flight()).unwrap_or(i64::MAX);
-        gauge(encoder, "calls_in_flight", "Calls that began and did not end yet", in_flight)?;
+        gauge(
+            encoder,
+            "calls_in_flight",
+            "Calls that began and did not end yet",
+            in_flight,
+        )?;
         let mut counts = [0; DURATION_BOUNDS.len() + 1];
         let mut sum = 0.0;
         for worker in &self.0.workers {
@@ -65,41 +87,94 @@ impl Shards {
                 *total += count;
             }
         }
-        let bounds = DURATION_BOUNDS.iter().map(|bound| bound.as_secs_f64()).chain([f64::INFINITY]);
+        let bounds = DURATION_BOUNDS
+            .iter()
+            .map(|bound| bound.as_secs_f64())
+            .chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let help = "Time from a call's head to its answer";
-        let mut metric = encoder.encode_descriptor("call_duration_seconds", help, None, MetricType::Histogram)?;
+        let mut metric = encoder.encode_descriptor(
+            "call_duration_seconds",
+            help,
+            None,
+            MetricType::Histogram,
+        )?;
         metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
     }
 
     fn connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Open client connections, by worker";
-        let mut metric = encoder.encode_descriptor("connections_open", help, None, MetricType::Gauge)?;
+        let mut metric =
+            encoder.encode_descriptor("connections_open", help, None, MetricType::Gauge)?;
         for (index, worker) in self.0.workers.iter().enumerate() {
             let open = i64::try_from(worker.open_connections()).unwrap_or(i64::MAX);
             let labels = [("worker", index.to_string())];
             ConstGauge::new(open).encode(metric.encode_family(&labels)?)?;
         }
-        let opened = Protocol::ALL.map(|protocol| (protocol.label(), self.sum(|stats| stats.connections(protocol))));
-        family(encoder, "connections", "Client connections, by protocol", "protocol", opened)?;
-        let closed = CloseCause::ALL.map(|cause| (cause.label(), self.sum(|stats| stats.closed(cause))));
-        family(encoder, "connections_closed", "Ended client connections, by cause", "cause", closed)
+        let opened = Protocol::ALL.map(|protocol| {
+            (
+                protocol.label(),
+                self.sum(|stats| stats.connections(protocol)),
+            )
+        });
+        family(
+            encoder,
+            "connections",
+            "Client connections, by protocol",
+            "protocol",
+            opened,
+        )?;
+        let closed =
+            CloseCause::ALL.map(|cause| (cause.label(), self.sum(|stats| stats.closed(cause))));
+        family(
+            encoder,
+            "connections_closed",
+            "Ended client connections, by cause",
+            "cause",
+            closed,
+        )
     }
 
     fn accepting(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let faults = AcceptFault::ALL.map(|fault| (fault.label(), self.sum(|stats| stats.accept_faults(fault))));
-        family(encoder, "accept_faults", "Failed accepts, by fault", "fault", faults)?;
+        let faults = AcceptFault::ALL
+            .map(|fault| (fault.label(), self.sum(|stats| stats.accept_faults(fault))));
+        family(
+            encoder,
+            "accept_faults",
+            "Failed accepts, by fault",
+            "fault",
+            faults,
+        )?;
         let help = "Accepted connections that another worker was given";
-        let metric = encoder.encode_descriptor("connections_handed_over", help, None, MetricType::Counter)?;
+        let metric = encoder.encode_descriptor(
+            "connections_handed_over",
+            help,
+            None,
+            MetricType::Counter,
+        )?;
         ConstCounter::new(self.sum(|stats| &stats.handed_over)).encode(metric)
     }
 
     fn reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let reloads = &self.0.reloads;
-        let counts = [("ok", reloads.count_succeeded()), ("refused", reloads.count_refused())];
-        family(encoder, "config_reloads", "Reloads, by result", "result", counts)?;
+        let counts = [
+            ("ok", reloads.count_succeeded()),
+            ("refused", reloads.count_refused()),
+        ];
+        family(
+            encoder,
+            "config_reloads",
+            "Reloads, by result",
+            "result",
+            counts,
+        )?;
         let last = i64::from(reloads.is_last_successful());
-        gauge(encoder, "config_last_reload_successful", "1 if the running configuration is the newest", last)
+        gauge(
+            encoder,
+            "config_last_reload_successful",
+            "1 if the running configuration is the newest",
+            last,
+        )
     }
 }
 

@@ -57,7 +57,9 @@ pub struct ControlPlane {
 
 impl fmt::Debug for ControlPlane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlPlane").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("ControlPlane")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +78,11 @@ impl ControlPlane {
     ///
     /// When a worker dies: a fault of ours, after which the process should be replaced.
     pub async fn run(mut self) -> Result<DrainReport, WorkerDied> {
-        let admin = admin::serve(self.admin_listener, Arc::clone(&self.shared), self.phase.subscribe());
+        let admin = admin::serve(
+            self.admin_listener,
+            Arc::clone(&self.shared),
+            self.phase.subscribe(),
+        );
         let admin = tokio::spawn(admin);
         loop {
             tokio::select! {
@@ -102,7 +108,9 @@ impl ControlPlane {
 /// Makes the gRPC health service say `NOT_SERVING`.
 async fn turn_red(health: &HealthReporter) {
     for service in ["", proto::SERVICE] {
-        health.set_service_status(service, ServingStatus::NotServing).await;
+        health
+            .set_service_status(service, ServingStatus::NotServing)
+            .await;
     }
 }
 

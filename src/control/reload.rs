@@ -21,7 +21,10 @@ pub(super) fn reload(running: &mut Config, loader: &Loader, shared: &Shared) {
     if !fixed.is_empty() {
         shared.reloads.refused();
         let keys = fixed.join(", ");
-        tracing::error!(keys, "reload refused: these need a restart; the old configuration keeps serving");
+        tracing::error!(
+            keys,
+            "reload refused: these need a restart; the old configuration keeps serving"
+        );
         return;
     }
     shared.snapshot.publish(Snapshot::new(&loaded));
@@ -45,5 +48,8 @@ fn changed_but_fixed(running: &Config, loaded: &Config) -> Vec<&'static str> {
         ("drain", running.drain != loaded.drain),
         ("workers", running.workers != loaded.workers),
     ];
-    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    differs
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
 }

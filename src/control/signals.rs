@@ -18,7 +18,9 @@ use crate::control::Command;
 ///
 /// When the handlers cannot be installed.
 pub fn listen(commands: mpsc::Sender<Command>) -> io::Result<()> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let guard = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -41,7 +41,10 @@ pub(super) async fn accept(worker: Rc<WorkerContext>, listener: TcpListener) {
 }
 
 /// Serves the connections that other workers hand over.
-pub(super) async fn receive(worker: Rc<WorkerContext>, mut handed_over: mpsc::Receiver<std::net::TcpStream>) {
+pub(super) async fn receive(
+    worker: Rc<WorkerContext>,
+    mut handed_over: mpsc::Receiver<std::net::TcpStream>,
+) {
     let mut phase = worker.phase.clone();
     loop {
         tokio::select! {
@@ -64,7 +67,11 @@ pub(super) async fn receive(worker: Rc<WorkerContext>, mut handed_over: mpsc::Re
 /// Counts an accepted connection and gives it to the worker that should have it.
 fn admit(worker: &Rc<WorkerContext>, stream: TcpStream) {
     if worker.shared.open_connections() >= worker.connection_limit {
-        worker.state().stats.closed(CloseCause::ConnectionLimit).increment();
+        worker
+            .state()
+            .stats
+            .closed(CloseCause::ConnectionLimit)
+            .increment();
         return;
     }
     #[cfg(not(target_os = "linux"))]
@@ -111,7 +118,10 @@ impl ConnectionSlot {
     /// Owns a place that was counted before.
     fn taken(worker: &Rc<WorkerContext>) -> Self {
         // A connection that never says how it ended went down with its worker.
-        Self { worker: Rc::clone(worker), cause: CloseCause::Cut }
+        Self {
+            worker: Rc::clone(worker),
+            cause: CloseCause::Cut,
+        }
     }
 
     /// The worker that serves the connection.
@@ -127,7 +137,11 @@ impl ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let cause = if thread::panicking() { CloseCause::Panic } else { self.cause };
+        let cause = if thread::panicking() {
+            CloseCause::Panic
+        } else {
+            self.cause
+        };
         self.worker.state().stats.closed(cause).increment();
         self.worker.state().connection_closed();
     }

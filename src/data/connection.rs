@@ -24,6 +24,7 @@ use crate::{
         WorkerContext,
         accept::ConnectionSlot,
         executor::LocalExecutor,
+        outbox::Outbox,
         redirect::RedirectService,
         socket::{Opening, Socket, read_opening},
     },
@@ -44,16 +45,40 @@ async fn run(worker: &Rc<WorkerContext>, mut stream: TcpStream) -> CloseCause {
     };
     worker.state().stats.connections(protocol).increment();
     let connection = Rc::new(Connection::new(Rc::clone(worker), protocol));
-    let io = TokioIo::new(Socket::new(stream, opening, Rc::clone(&connection)));
+    let (reader, writer) = stream.into_split();
+    let outbox = Rc::new(Outbox::new(writer));
+    let io = TokioIo::new(Socket::new(
+        opening,
+        reader,
+        Rc::clone(&outbox),
+        Rc::clone(&connection),
+    ));
     let service = RedirectService::new(Rc::clone(&connection));
     match protocol {
-        Protocol::Http1 => drive(http1_settings().serve_connection(io, service), &connection).await,
-        Protocol::Http2 => drive(http2_settings(worker).serve_connection(io, service), &connection).await,
+        Protocol::Http1 => {
+            drive(
+                http1_settings().serve_connection(io, service),
+                &outbox,
+                &connection,
+            )
+            .await
+        }
+        Protocol::Http2 => {
+            drive(
+                http2_settings(worker).serve_connection(io, service),
+                &outbox,
+                &connection,
+            )
+            .await
+        }
     }
 }
 
 /// Waits for the first bytes on the bare socket: until then a connection costs no buffer.
-async fn open(worker: &WorkerContext, stream: &mut TcpStream) -> Result<(Protocol, Opening), CloseCause> {
+async fn open(
+    worker: &WorkerContext,
+    stream: &mut TcpStream,
+) -> Result<(Protocol, Opening), CloseCause> {
     let mut phase = worker.phase.clone();
     let opening = timeout(worker.connections.first_byte_timeout, read_opening(stream));
     tokio::select! {
@@ -113,7 +138,7 @@ impl HttpConnection for http2::Connection<TokioIo<Socket>, RedirectService, Loca
 }
 
 /// Runs a connection under its time limits and through the phases of a stop.
-async fn drive<C: HttpConnection>(http: C, connection: &Connection) -> CloseCause {
+async fn drive<C: HttpConnection>(http: C, outbox: &Outbox, connection: &Connection) -> CloseCause {
     let mut http = pin!(http);
     let mut watchdog = pin!(sleep_until(connection.due().0));
     let mut phase = connection.worker.phase.clone();
@@ -126,8 +151,13 @@ async fn drive<C: HttpConnection>(http: C, connection: &Connection) -> CloseCaus
         }
         let mut phase_changed = pin!(phase.changed());
         let event = poll_fn(|cx| {
-            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+            let ended = http.as_mut().poll(cx);
+            let sent = outbox.poll_send(cx);
+            if let Poll::Ready(ended) = ended {
                 return Poll::Ready(Event::Ended(ended));
+            }
+            if let Poll::Ready(Err(_broken)) = sent {
+                return Poll::Ready(Event::Broken);
             }
             // A head that began moves the limit closer.
             let (due_at, _) = connection.due();
@@ -137,10 +167,14 @@ async fn drive<C: HttpConnection>(http: C, connection: &Connection) -> CloseCaus
             if watchdog.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Watchdog);
             }
-            phase_changed.as_mut().poll(cx).map(|_changed_or_gone| Event::Phase)
+            phase_changed
+                .as_mut()
+                .poll(cx)
+                .map(|_changed_or_gone| Event::Phase)
         });
         match event.await {
             Event::Ended(ended) => return connection.cause_of_end(phase_now, ended),
+            Event::Broken => return CloseCause::ConnectionError,
             Event::Phase => {}
             Event::Watchdog => {
                 let (due_at, due) = connection.due();
@@ -161,6 +195,8 @@ async fn drive<C: HttpConnection>(http: C, connection: &Connection) -> CloseCaus
 
 enum Event {
     Ended(hyper::Result<()>),
+    /// The socket takes no more.
+    Broken,
     Watchdog,
     Phase,
 }
@@ -247,14 +283,20 @@ impl Connection {
         self.head_since.set(None);
         self.calls.set(self.calls.get() + 1);
         self.worker.state().stats.calls_started.increment();
-        Call { connection: Rc::clone(self), started_at: now, answered_at: None }
+        Call {
+            connection: Rc::clone(self),
+            started_at: now,
+            answered_at: None,
+        }
     }
 
     /// Notes a stream that may last as long as the connection; no call, so no drain waits for it.
     pub(super) fn watch_started(self: &Rc<Self>) -> Watch {
         self.head_since.set(None);
         self.watches.set(self.watches.get() + 1);
-        Watch { connection: Rc::clone(self) }
+        Watch {
+            connection: Rc::clone(self),
+        }
     }
 
     /// The next time limit, and what it asks.
@@ -264,7 +306,10 @@ impl Connection {
             return (since + limits.age_grace, Due::Close(cause));
         }
         if let Some(since) = self.head_since.get() {
-            return (since + limits.header_timeout, Due::Close(CloseCause::HeaderTimeout));
+            return (
+                since + limits.header_timeout,
+                Due::Close(CloseCause::HeaderTimeout),
+            );
         }
         let idle_at = self.progress_at.get() + limits.idle_timeout;
         let idle = match (self.calls.get(), self.watches.get()) {
@@ -323,7 +368,12 @@ impl Call {
         let now = Instant::now();
         self.answered_at = Some(now);
         let duration = now - self.started_at;
-        self.connection.worker.state().stats.call_duration.record(duration);
+        self.connection
+            .worker
+            .state()
+            .stats
+            .call_duration
+            .record(duration);
     }
 }
 
@@ -332,7 +382,12 @@ impl Drop for Call {
         self.connection.calls.set(self.connection.calls.get() - 1);
         let ended_at = self.answered_at.unwrap_or_else(Instant::now);
         self.connection.progress_at.set(ended_at);
-        self.connection.worker.state().stats.calls_finished.increment();
+        self.connection
+            .worker
+            .state()
+            .stats
+            .calls_finished
+            .increment();
     }
 }
 
@@ -344,7 +399,9 @@ pub(super) struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.connection.watches.set(self.connection.watches.get() - 1);
+        self.connection
+            .watches
+            .set(self.connection.watches.get() - 1);
         self.connection.progress_at.set(Instant::now());
     }
 }

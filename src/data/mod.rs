@@ -21,6 +21,7 @@ mod accept;
 mod connection;
 mod error;
 mod executor;
+mod outbox;
 mod placement;
 pub mod redirect;
 mod socket;
@@ -55,12 +56,17 @@ impl Worker {
     ///
     /// When the runtime or a listener cannot be set up.
     pub fn run(self) -> io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())?;
         runtime.block_on(self.serve())
     }
 
     async fn serve(self) -> io::Result<()> {
-        let listener = self.redirect_listener.map(TcpListener::from_std).transpose()?;
+        let listener = self
+            .redirect_listener
+            .map(TcpListener::from_std)
+            .transpose()?;
         let (handover_sender, handed_over) = self.handover.split();
         let (all_done, mut connections_done) = mpsc::channel(1);
         let context = Rc::new(WorkerContext {

@@ -42,10 +42,14 @@ impl Handover {
 
 /// Makes the channels between all workers.
 pub fn handovers(workers: usize) -> Vec<Handover> {
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(QUEUE_MAX)).unzip();
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..workers).map(|_| mpsc::channel(QUEUE_MAX)).unzip();
     receivers
         .into_iter()
-        .map(|receiver| Handover { sender: HandoverSender(senders.clone()), receiver })
+        .map(|receiver| Handover {
+            sender: HandoverSender(senders.clone()),
+            receiver,
+        })
         .collect()
 }
 
@@ -56,8 +60,16 @@ pub(super) struct HandoverSender(Vec<mpsc::Sender<TcpStream>>);
 impl HandoverSender {
     /// Gives a connection, already counted for worker `own`, to a worker that has fewer. Returns
     /// it if it should stay, or if the other worker's queue is full.
-    pub(super) fn place(&self, own: usize, stream: tokio::net::TcpStream, shared: &Shared) -> Option<tokio::net::TcpStream> {
-        let loads = shared.workers.iter().map(|worker| worker.open_connections());
+    pub(super) fn place(
+        &self,
+        own: usize,
+        stream: tokio::net::TcpStream,
+        shared: &Shared,
+    ) -> Option<tokio::net::TcpStream> {
+        let loads = shared
+            .workers
+            .iter()
+            .map(|worker| worker.open_connections());
         let Some(other) = other_worker(own, loads) else {
             return Some(stream);
         };
@@ -121,7 +133,10 @@ mod tests {
                     loads[other] += 1;
                 }
             }
-            assert!(loads.iter().all(|&load| load <= 5), "arrivals {arrivals:08b}: {loads:?}");
+            assert!(
+                loads.iter().all(|&load| load <= 5),
+                "arrivals {arrivals:08b}: {loads:?}"
+            );
         }
     }
 }

@@ -9,10 +9,13 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, tcp::OwnedReadHalf},
 };
 
-use crate::{data::connection::Connection, state::Protocol};
+use crate::{
+    data::{connection::Connection, outbox::Outbox},
+    state::Protocol,
+};
 
 /// Waits for a connection's first bytes and tells its protocol from them. HTTP/2 is only
 /// recognised by its whole preface, so that no library ever waits for the rest of one.
@@ -21,7 +24,11 @@ use crate::{data::connection::Connection, state::Protocol};
 ///
 /// When the socket breaks, or closes before its protocol is known.
 pub(super) async fn read_opening(stream: &mut TcpStream) -> io::Result<(Protocol, Opening)> {
-    let mut opening = Opening { bytes: [0; PREFACE.len()], from: 0, until: 0 };
+    let mut opening = Opening {
+        bytes: [0; PREFACE.len()],
+        from: 0,
+        until: 0,
+    };
     loop {
         let read = stream.read(&mut opening.bytes[opening.until..]).await?;
         if read == 0 {
@@ -59,18 +66,33 @@ impl Opening {
 #[derive(Debug)]
 pub(super) struct Socket {
     opening: Opening,
-    stream: TcpStream,
+    reader: OwnedReadHalf,
+    outbox: Rc<Outbox>,
     connection: Rc<Connection>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, opening: Opening, connection: Rc<Connection>) -> Self {
-        Self { opening, stream, connection }
+    pub(super) fn new(
+        opening: Opening,
+        reader: OwnedReadHalf,
+        outbox: Rc<Outbox>,
+        connection: Rc<Connection>,
+    ) -> Self {
+        Self {
+            opening,
+            reader,
+            outbox,
+            connection,
+        }
     }
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
         let unread = socket.opening.unread();
         if !unread.is_empty() {
@@ -81,7 +103,7 @@ impl AsyncRead for Socket {
             return Poll::Ready(Ok(()));
         }
         let filled = buf.filled().len();
-        let polled = Pin::new(&mut socket.stream).poll_read(cx, buf);
+        let polled = Pin::new(&mut socket.reader).poll_read(cx, buf);
         if buf.filled().len() > filled {
             socket.connection.bytes_arrived();
         }
@@ -90,27 +112,32 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.outbox.poll_write(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        self.outbox.poll_write(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    /// Does nothing: `connection::drive` sends the outbox at the end of each poll.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outbox.poll_shutdown(cx)
     }
 }

@@ -2,7 +2,10 @@
 
 /// Why a call got no address: the value of the metrics' `reason` label.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "`Rejection` and `data::error` say what each means")]
+#[expect(
+    missing_docs,
+    reason = "`Rejection` and `data::error` say what each means"
+)]
 pub enum RejectReason {
     Empty,
     TooLong,

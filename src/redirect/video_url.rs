@@ -26,8 +26,10 @@ impl<'a> VideoUrl<'a> {
     pub fn parse(text: &'a str, clusters: &OriginClusters) -> Result<Self, Rejection> {
         check_bytes(text)?;
         let (scheme, after_scheme) = split_scheme(text)?;
+        let ends_authority = |byte: u8| matches!(byte, b'/' | b'?' | b'#');
         let authority_bytes = after_scheme
-            .find(['/', '?', '#'])
+            .bytes()
+            .position(ends_authority)
             .unwrap_or(after_scheme.len());
         let (authority, rest) = after_scheme.split_at(authority_bytes);
         let host = split_host(authority)?;

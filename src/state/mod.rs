@@ -12,7 +12,9 @@ mod turns;
 
 pub use reloads::Reloads;
 pub use snapshot::{Snapshot, SnapshotHandle};
-pub use stats::{AcceptFault, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, Protocol, WorkerStats};
+pub use stats::{
+    AcceptFault, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, Protocol, WorkerStats,
+};
 pub use turns::Turns;
 
 /// Everything that workers and the control plane share. Lives as long as the process.
@@ -32,7 +34,12 @@ impl Shared {
     /// Fresh state for a number of workers.
     pub fn new(snapshot: Snapshot, workers: usize) -> Arc<Self> {
         let workers = (0..workers).map(|_| WorkerState::default()).collect();
-        Arc::new(Self { snapshot: SnapshotHandle::new(snapshot), turns: Turns::default(), reloads: Reloads::default(), workers })
+        Arc::new(Self {
+            snapshot: SnapshotHandle::new(snapshot),
+            turns: Turns::default(),
+            reloads: Reloads::default(),
+            workers,
+        })
     }
 
     /// Client connections that are open now, over all workers.
@@ -42,7 +49,10 @@ impl Shared {
 
     /// Calls that began and did not end yet, over all workers.
     pub fn calls_in_flight(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.stats.calls_in_flight()).sum()
+        self.workers
+            .iter()
+            .map(|worker| worker.stats.calls_in_flight())
+            .sum()
     }
 }
 

@@ -104,7 +104,10 @@ impl DurationHistogram {
     /// Counts one duration. Costs a comparison for each bound below it.
     pub fn record(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = DURATION_BOUNDS.iter().take_while(|bound| nanos > bound.as_nanos() as u64).count();
+        let bucket = DURATION_BOUNDS
+            .iter()
+            .take_while(|bound| nanos > bound.as_nanos() as u64)
+            .count();
         self.buckets[bucket].increment();
         self.sum_nanos.add(nanos);
     }
@@ -248,16 +251,42 @@ mod tests {
 
     #[test]
     fn lists_are_in_the_order_of_their_discriminants() {
-        assert!(RejectReason::ALL.iter().enumerate().all(|(index, &reason)| reason as usize == index));
-        assert!(Protocol::ALL.iter().enumerate().all(|(index, &protocol)| protocol as usize == index));
-        assert!(CloseCause::ALL.iter().enumerate().all(|(index, &cause)| cause as usize == index));
-        assert!(AcceptFault::ALL.iter().enumerate().all(|(index, &fault)| fault as usize == index));
+        assert!(
+            RejectReason::ALL
+                .iter()
+                .enumerate()
+                .all(|(index, &reason)| reason as usize == index)
+        );
+        assert!(
+            Protocol::ALL
+                .iter()
+                .enumerate()
+                .all(|(index, &protocol)| protocol as usize == index)
+        );
+        assert!(
+            CloseCause::ALL
+                .iter()
+                .enumerate()
+                .all(|(index, &cause)| cause as usize == index)
+        );
+        assert!(
+            AcceptFault::ALL
+                .iter()
+                .enumerate()
+                .all(|(index, &fault)| fault as usize == index)
+        );
     }
 
     #[test]
     fn durations_fall_into_the_bucket_whose_bound_includes_them() {
         let histogram = DurationHistogram::default();
-        for (nanos, bucket) in [(0, 0), (5_000, 0), (5_001, 1), (10_000_000_000, 13), (10_000_000_001, 14)] {
+        for (nanos, bucket) in [
+            (0, 0),
+            (5_000, 0),
+            (5_001, 1),
+            (10_000_000_000, 13),
+            (10_000_000_001, 14),
+        ] {
             let before = histogram.counts()[bucket];
             histogram.record(Duration::from_nanos(nanos));
             assert_eq!(histogram.counts()[bucket], before + 1, "{nanos} ns");

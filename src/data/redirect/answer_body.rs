@@ -34,26 +34,46 @@ enum Content {
 
 impl AnswerBody {
     pub(super) fn empty(call: Call) -> Self {
-        Self { content: Content::Empty, _call: Some(call), _watch: None }
+        Self {
+            content: Content::Empty,
+            _call: Some(call),
+            _watch: None,
+        }
     }
 
     pub(super) fn whole(bytes: Bytes, call: Call) -> Self {
-        Self { content: Content::Whole(bytes), _call: Some(call), _watch: None }
+        Self {
+            content: Content::Whole(bytes),
+            _call: Some(call),
+            _watch: None,
+        }
     }
 
     /// A gRPC message with its prefix.
     pub(super) fn message(framed: Bytes, call: Call) -> Self {
-        Self { content: Content::Message(framed), _call: Some(call), _watch: None }
+        Self {
+            content: Content::Message(framed),
+            _call: Some(call),
+            _watch: None,
+        }
     }
 
     /// What tonic answered to a call.
     pub(super) fn answered_by_tonic(body: tonic::body::Body, call: Call) -> Self {
-        Self { content: Content::Streamed(body), _call: Some(call), _watch: None }
+        Self {
+            content: Content::Streamed(body),
+            _call: Some(call),
+            _watch: None,
+        }
     }
 
     /// What tonic answers on a stream that may last.
     pub(super) fn streamed(body: tonic::body::Body, watch: Option<Watch>) -> Self {
-        Self { content: Content::Streamed(body), _call: None, _watch: watch }
+        Self {
+            content: Content::Streamed(body),
+            _call: None,
+            _watch: watch,
+        }
     }
 }
 
@@ -61,7 +81,10 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = tonic::Status;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         let content = &mut self.get_mut().content;
         if let Content::Streamed(body) = content {
             return Pin::new(body).poll_frame(cx);

@@ -65,7 +65,10 @@ impl Engine {
 /// The same answers for tonic's generated service, which takes the calls that are not plain.
 #[tonic::async_trait]
 impl LoadBalancer for Engine {
-    async fn redirect(&self, request: tonic::Request<Request>) -> Result<tonic::Response<Response>, tonic::Status> {
+    async fn redirect(
+        &self,
+        request: tonic::Request<Request>,
+    ) -> Result<tonic::Response<Response>, tonic::Status> {
         let redirect = Self::redirect(self, request.into_inner().video)?;
         Ok(tonic::Response::new(Response { redirect }))
     }
@@ -85,6 +88,9 @@ mod tests {
     fn a_panic_ends_one_call_and_nothing_else() {
         let answer = guarded::<()>(|| panic!("deliberate"));
         assert_eq!(answer, Err(CallError::Panic));
-        assert_eq!(tonic::Status::from(CallError::Panic).code(), tonic::Code::Internal);
+        assert_eq!(
+            tonic::Status::from(CallError::Panic).code(),
+            tonic::Code::Internal
+        );
     }
 }

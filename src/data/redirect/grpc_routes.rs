@@ -30,14 +30,22 @@ pub struct GrpcRoutes(Routes);
 
 impl GrpcRoutes {
     /// Builds the services around an engine.
-    pub fn new(engine: Engine, health: HealthServer<HealthService>, reflection: Reflection) -> Self {
+    pub fn new(
+        engine: Engine,
+        health: HealthServer<HealthService>,
+        reflection: Reflection,
+    ) -> Self {
         let router = tonic::service::Routes::from(axum::Router::new().fallback(unknown));
-        let redirect = LoadBalancerServer::new(engine).max_decoding_message_size(super::unary_call::MESSAGE_BYTES_MAX);
+        let redirect = LoadBalancerServer::new(engine)
+            .max_decoding_message_size(super::unary_call::MESSAGE_BYTES_MAX);
         let routes = router.add_service(redirect).add_service(health);
-        Self(match reflection {
-            Reflection::Off => routes,
-            Reflection::On => with_reflection(routes),
-        }.prepare())
+        Self(
+            match reflection {
+                Reflection::Off => routes,
+                Reflection::On => with_reflection(routes),
+            }
+            .prepare(),
+        )
     }
 
     /// Passes a request to the service that its path names.
@@ -47,7 +55,7 @@ impl GrpcRoutes {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         // A clone of two pointers; the router wants `&mut self` and never waits for readiness.
-        RoutesFuture(self.0.clone().call(request))
+        RoutesFuture(Box::new(self.0.clone().call(request)))
     }
 }
 
@@ -63,9 +71,13 @@ fn with_reflection(routes: Routes) -> Routes {
             .register_encoded_file_descriptor_set(DESCRIPTOR)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let v1 = builder().build_v1().expect("compiled-in descriptors are valid");
+    let v1 = builder()
+        .build_v1()
+        .expect("compiled-in descriptors are valid");
     // Older grpcurl and ghz know only this one.
-    let v1alpha = builder().build_v1alpha().expect("compiled-in descriptors are valid");
+    let v1alpha = builder()
+        .build_v1alpha()
+        .expect("compiled-in descriptors are valid");
     routes.add_service(v1).add_service(v1alpha)
 }
 
@@ -83,8 +95,10 @@ pub async fn health_service() -> (HealthReporter, HealthServer<HealthService>) {
     (reporter, service)
 }
 
-/// The answer of a routed request.
-pub(in crate::data) struct RoutesFuture(<Routes as tower_service::Service<Request<tonic::body::Body>>>::Future);
+/// The answer of a routed request. Boxed: it is large, rare, and stands where plain calls pass.
+pub(in crate::data) struct RoutesFuture(
+    Box<<Routes as tower_service::Service<Request<tonic::body::Body>>>::Future>,
+);
 
 impl Future for RoutesFuture {
     type Output = Result<Response<tonic::body::Body>, Infallible>;

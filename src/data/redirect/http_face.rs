@@ -7,7 +7,11 @@ use http::{HeaderValue, Method, Request, Response, Version, header, uri::Authori
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    data::{connection::{Call, Connection}, error::CallError, redirect::AnswerBody},
+    data::{
+        connection::{Call, Connection},
+        error::CallError,
+        redirect::AnswerBody,
+    },
     proto::REDIRECT_PATH,
 };
 
@@ -21,7 +25,9 @@ pub(super) fn answer<B>(connection: &Rc<Connection>, request: &Request<B>) -> Re
         Err(error) => refused(error, call),
     };
     if connection.is_last_answer() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -45,16 +51,20 @@ fn video_of<B>(request: &Request<B>) -> Result<Cow<'_, str>, CallError> {
         return Err(CallError::MethodNotAllowed);
     }
     let query = request.uri().query().unwrap_or_default();
-    let mut videos = query.split('&').filter_map(|pair| pair.strip_prefix("video="));
-    let encoded = videos
-        .next()
-        .ok_or(CallError::BadRequest("the query has no video; use /redirect?video=URL with the URL percent-encoded"))?;
+    let mut videos = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("video="));
+    let encoded = videos.next().ok_or(CallError::BadRequest(
+        "the query has no video; use /redirect?video=URL with the URL percent-encoded",
+    ))?;
     if videos.next().is_some() {
         return Err(CallError::BadRequest("the query has more than one video"));
     }
     percent_decode_str(encoded)
         .decode_utf8()
-        .map_err(|_source| CallError::BadRequest("the video is not UTF-8 once it is percent-decoded"))
+        .map_err(|_source| {
+            CallError::BadRequest("the video is not UTF-8 once it is percent-decoded")
+        })
 }
 
 /// HTTP/1.1 needs exactly one valid `Host` (RFC 9112 section 3.2); hyper does not check that.
@@ -90,7 +100,10 @@ fn refused(error: CallError, call: Call) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::whole(Bytes::from(body.to_string()), call));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if error == CallError::MethodNotAllowed {
         headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -13,11 +13,7 @@ use std::{
 use http::{HeaderMap, Method, Request, Response, header};
 use hyper::{body::Incoming, service::Service};
 
-use crate::{
-    data::connection::Connection,
-    proto::REDIRECT_PATH,
-    redirect::RejectReason,
-};
+use crate::{data::connection::Connection, proto::REDIRECT_PATH, redirect::RejectReason};
 
 mod answer_body;
 mod engine;
@@ -29,10 +25,7 @@ pub(super) use answer_body::AnswerBody;
 pub use engine::Engine;
 pub use grpc_routes::{GrpcRoutes, health_service};
 
-use self::{
-    grpc_routes::RoutesFuture,
-    unary_call::UnaryCall,
-};
+use self::{grpc_routes::RoutesFuture, unary_call::UnaryCall};
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
@@ -60,13 +53,20 @@ impl Service<Request<Incoming>> for RedirectService {
         }
         let watch = self.connection.watch_started();
         let response = self.connection.worker().grpc_routes.call(request);
-        Answer::Routed { response, watch: Some(watch), connection: Rc::clone(&self.connection) }
+        Answer::Routed {
+            response,
+            watch: Some(watch),
+            connection: Rc::clone(&self.connection),
+        }
     }
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-    content_type.and_then(|text| text.strip_prefix(b"application/grpc"))
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .map(|value| value.as_bytes());
+    content_type
+        .and_then(|text| text.strip_prefix(b"application/grpc"))
         // `application/grpc-web` is another protocol.
         .is_some_and(|suffix| matches!(suffix.first(), None | Some(b'+' | b';' | b' ')))
 }
@@ -82,11 +82,18 @@ fn is_plain_redirect(request: &Request<Incoming>) -> bool {
 /// The answer to one request, as hyper waits for it. `Unpin`, so that the executor can poll it
 /// before it decides whether it needs a task.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is nearly all calls; boxing it would allocate for each")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is nearly all calls; boxing it would allocate for each"
+)]
 pub(in crate::data) enum Answer {
     Ready(Option<Response<AnswerBody>>),
     Redirect(UnaryCall),
-    Routed { response: RoutesFuture, watch: Option<crate::data::connection::Watch>, connection: Rc<Connection> },
+    Routed {
+        response: RoutesFuture,
+        watch: Option<crate::data::connection::Watch>,
+        connection: Rc<Connection>,
+    },
 }
 
 impl Future for Answer {
@@ -96,13 +103,20 @@ impl Future for Answer {
         match self.get_mut() {
             Self::Ready(response) => Poll::Ready(Ok(response.take().expect("polled once"))),
             Self::Redirect(call) => Pin::new(call).poll(cx).map(Ok),
-            Self::Routed { response, watch, connection } => {
+            Self::Routed {
+                response,
+                watch,
+                connection,
+            } => {
                 let Poll::Ready(Ok(response)) = Pin::new(response).poll(cx) else {
                     return Poll::Pending;
                 };
                 let failed = tonic::Status::from_header_map(response.headers());
                 if failed.is_some_and(|status| status.code() == tonic::Code::Unimplemented) {
-                    connection.worker().redirect.reject(RejectReason::UnknownMethod);
+                    connection
+                        .worker()
+                        .redirect
+                        .reject(RejectReason::UnknownMethod);
                 }
                 let watch = watch.take();
                 Poll::Ready(Ok(response.map(|body| AnswerBody::streamed(body, watch))))

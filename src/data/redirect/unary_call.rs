@@ -51,7 +51,10 @@ pub(in crate::data) struct UnaryCall {
 
 #[derive(Debug)]
 enum Step {
-    Reading { body: Incoming, deadline: Option<Pin<Box<Sleep>>> },
+    Reading {
+        body: Incoming,
+        deadline: Option<Pin<Box<Sleep>>>,
+    },
     AskingTonic(RoutesFuture),
 }
 
@@ -66,13 +69,19 @@ impl UnaryCall {
             head: Some(head),
             timeout,
             received: Received::Nothing,
-            step: Step::Reading { body, deadline: None },
+            step: Step::Reading {
+                body,
+                deadline: None,
+            },
         }
     }
 
     /// Answers from the whole request body.
     fn answer(&mut self) -> Poll<Response<AnswerBody>> {
-        if self.timeout.is_some_and(|timeout| self.elapsed() >= timeout) {
+        if self
+            .timeout
+            .is_some_and(|timeout| self.elapsed() >= timeout)
+        {
             return Poll::Ready(self.deadline_exceeded());
         }
         let received = self.received.take();
@@ -97,7 +106,9 @@ impl UnaryCall {
 
     fn deadline_exceeded(&mut self) -> Response<AnswerBody> {
         let call_timeout = self.connection.worker().redirect.call_timeout();
-        let timeout = self.timeout.map_or(call_timeout, |timeout| timeout.min(call_timeout));
+        let timeout = self
+            .timeout
+            .map_or(call_timeout, |timeout| timeout.min(call_timeout));
         self.refuse(CallError::DeadlineExceeded { timeout })
     }
 
@@ -113,14 +124,21 @@ impl UnaryCall {
     }
 
     fn elapsed(&self) -> Duration {
-        self.call.as_ref().map_or(Duration::ZERO, |call| call.started_at().elapsed())
+        self.call
+            .as_ref()
+            .map_or(Duration::ZERO, |call| call.started_at().elapsed())
     }
 
     /// When the message must be complete.
     fn deadline_at(&self) -> Instant {
         let call_timeout = self.connection.worker().redirect.call_timeout();
-        let timeout = self.timeout.map_or(call_timeout, |timeout| timeout.min(call_timeout));
-        let started_at = self.call.as_ref().map_or_else(Instant::now, Call::started_at);
+        let timeout = self
+            .timeout
+            .map_or(call_timeout, |timeout| timeout.min(call_timeout));
+        let started_at = self
+            .call
+            .as_ref()
+            .map_or_else(Instant::now, Call::started_at);
         started_at + timeout
     }
 
@@ -136,7 +154,9 @@ impl UnaryCall {
                     };
                     let complete = body.is_end_stream();
                     if self.received.push(data) == Fit::TooLong {
-                        return Poll::Ready(self.refuse(CallError::MessageTooLarge { bytes_max: MESSAGE_BYTES_MAX }));
+                        return Poll::Ready(self.refuse(CallError::MessageTooLarge {
+                            bytes_max: MESSAGE_BYTES_MAX,
+                        }));
                     }
                     if complete {
                         return self.answer();
@@ -156,7 +176,10 @@ impl UnaryCall {
             return Poll::Pending;
         };
         let deadline = deadline.get_or_insert_with(|| Box::pin(sleep_until(deadline_at)));
-        deadline.as_mut().poll(cx).map(|()| self.deadline_exceeded())
+        deadline
+            .as_mut()
+            .poll(cx)
+            .map(|()| self.deadline_exceeded())
     }
 
     fn poll_tonic(&mut self, cx: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
@@ -168,7 +191,10 @@ impl UnaryCall {
         };
         // A status in the head is a fault of the framing: the engine's own are counted there.
         if response.headers().contains_key("grpc-status") {
-            self.connection.worker().redirect.reject(RejectReason::MalformedMessage);
+            self.connection
+                .worker()
+                .redirect
+                .reject(RejectReason::MalformedMessage);
         }
         let call = self.end_call();
         Poll::Ready(response.map(|body| AnswerBody::answered_by_tonic(body, call)))
@@ -219,7 +245,8 @@ impl Received {
         };
         let so_far = self.as_slice();
         let announced = message_bytes(so_far).unwrap_or(0);
-        let too_long = announced > MESSAGE_BYTES_MAX || so_far.len() > MESSAGE_BYTES_MAX + PREFIX_BYTES;
+        let too_long =
+            announced > MESSAGE_BYTES_MAX || so_far.len() > MESSAGE_BYTES_MAX + PREFIX_BYTES;
         if too_long { Fit::TooLong } else { Fit::Fits }
     }
 
@@ -254,7 +281,9 @@ fn decode(received: &Bytes) -> Option<String> {
     if message.len() != length {
         return None;
     }
-    proto::Request::decode(message).ok().map(|request| request.video)
+    proto::Request::decode(message)
+        .ok()
+        .map(|request| request.video)
 }
 
 fn encode(redirect: String) -> Bytes {
@@ -269,9 +298,10 @@ fn encode(redirect: String) -> Bytes {
 
 fn ok_response(body: AnswerBody) -> Response<AnswerBody> {
     let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
     response
 }
 
@@ -328,9 +358,18 @@ mod tests {
         assert_eq!(decode(&framed(0, 3, b"\x0a\x01v")).as_deref(), Some("v"));
         assert_eq!(decode(&framed(0, 0, b"")).as_deref(), Some(""));
         for (flag, length, message) in [
-            (1, 3, &b"\x0a\x01v"[..]), (2, 3, b"\x0a\x01v"), (0, 4, b"\x0a\x01v"), (0, 2, b"\x0a\x01v"), (0, 3, b"\x0a\x02v"), (0, 3, b"\x0a\x01\xff"),
+            (1, 3, &b"\x0a\x01v"[..]),
+            (2, 3, b"\x0a\x01v"),
+            (0, 4, b"\x0a\x01v"),
+            (0, 2, b"\x0a\x01v"),
+            (0, 3, b"\x0a\x02v"),
+            (0, 3, b"\x0a\x01\xff"),
         ] {
-            assert_eq!(decode(&framed(flag, length, message)), None, "flag {flag}, length {length}");
+            assert_eq!(
+                decode(&framed(flag, length, message)),
+                None,
+                "flag {flag}, length {length}"
+            );
         }
         assert_eq!(decode(&Bytes::from_static(b"\0\0\0")), None);
         assert_eq!(decode(&Bytes::new()), None);
@@ -339,7 +378,11 @@ mod tests {
     #[test]
     fn a_message_is_refused_by_its_announced_length() {
         let limit = u32::try_from(MESSAGE_BYTES_MAX).unwrap();
-        for (length, expected) in [(limit, Fit::Fits), (limit + 1, Fit::TooLong), (u32::MAX, Fit::TooLong)] {
+        for (length, expected) in [
+            (limit, Fit::Fits),
+            (limit + 1, Fit::TooLong),
+            (u32::MAX, Fit::TooLong),
+        ] {
             let mut prefix = BytesMut::new();
             prefix.put_u8(0);
             prefix.put_u32(length);

@@ -1,0 +1,92 @@
+//! Gathers what a connection writes during one poll and sends it with one system call.
+//!
+//! hyper flushes each time it looks for the next HTTP/2 stream, so calls that are answered where
+//! they stand (see `executor`) would cost a system call each. Measured on 10 connections × 100
+//! streams, gathering takes a third off a call.
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf};
+
+/// The sending side of a client's socket. hyper writes into it, `connection::drive` sends it.
+#[derive(Debug)]
+pub(super) struct Outbox(RefCell<Sending>);
+
+#[derive(Debug)]
+struct Sending {
+    socket: OwnedWriteHalf,
+    unsent: BytesMut,
+}
+
+impl Outbox {
+    pub(super) fn new(socket: OwnedWriteHalf) -> Self {
+        Self(RefCell::new(Sending {
+            socket,
+            unsent: BytesMut::new(),
+        }))
+    }
+
+    /// Sends everything that was gathered. An empty outbox holds no buffer.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_send(cx)
+    }
+
+    /// Takes bytes to send. Waits only when too many are unsent already.
+    pub(super) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut sending = self.0.borrow_mut();
+        let len = parts.iter().map(|part| part.len()).sum();
+        if sending.unsent.len() + len > UNSENT_BYTES_MAX {
+            ready!(sending.poll_send(cx))?;
+        }
+        if len > UNSENT_BYTES_MAX {
+            // Not worth a copy.
+            return Pin::new(&mut sending.socket).poll_write_vectored(cx, parts);
+        }
+        if sending.unsent.capacity() == 0 {
+            sending.unsent.reserve(UNSENT_BYTES_START);
+        }
+        for part in parts {
+            sending.unsent.extend_from_slice(part);
+        }
+        Poll::Ready(Ok(len))
+    }
+
+    /// Sends everything, then ends the sending direction.
+    pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sending = self.0.borrow_mut();
+        ready!(sending.poll_send(cx))?;
+        Pin::new(&mut sending.socket).poll_shutdown(cx)
+    }
+}
+
+impl Sending {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unsent.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.unsent.is_empty() {
+            let sent = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.unsent))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.advance(sent);
+        }
+        self.unsent = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// As much as one write takes at a time.
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
+/// Room for some forty answers of the redirect service.
+const UNSENT_BYTES_START: usize = 4 * 1024;
