@@ -25,6 +25,9 @@ pub(super) enum CallError {
     /// The HTTP request is not one that the service understands.
     #[error("{0}")]
     BadRequest(&'static str),
+    /// The `Host` header is missing, repeated or malformed: who knows where the request ends.
+    #[error("{0}")]
+    BadHost(&'static str),
     /// There is nothing under that path.
     #[error("not found; the redirect service answers GET /redirect?video=URL and gRPC")]
     NotFound,
@@ -43,7 +46,7 @@ impl CallError {
     pub(super) fn http_status(self) -> StatusCode {
         match self {
             Self::Rejected(Rejection::HostNotAllowed) => StatusCode::FORBIDDEN,
-            Self::Rejected(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Rejected(_) | Self::BadRequest(_) | Self::BadHost(_) => StatusCode::BAD_REQUEST,
             Self::MessageTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
@@ -57,7 +60,7 @@ impl CallError {
     pub(super) fn grpc_code(self) -> Code {
         match self {
             Self::Rejected(Rejection::HostNotAllowed) => Code::PermissionDenied,
-            Self::Rejected(_) | Self::BadRequest(_) => Code::InvalidArgument,
+            Self::Rejected(_) | Self::BadRequest(_) | Self::BadHost(_) => Code::InvalidArgument,
             Self::MessageTooLarge { .. } => Code::ResourceExhausted,
             Self::DeadlineExceeded { .. } => Code::DeadlineExceeded,
             Self::NotConfigured => Code::Unavailable,
@@ -73,7 +76,9 @@ impl CallError {
             Self::DeadlineExceeded { .. } => RejectReason::DeadlineExceeded,
             Self::NotFound | Self::MethodNotAllowed => RejectReason::UnknownMethod,
             Self::NotConfigured => RejectReason::NotConfigured,
-            Self::BadRequest(_) | Self::UnsupportedMediaType => RejectReason::BadRequest,
+            Self::BadRequest(_) | Self::BadHost(_) | Self::UnsupportedMediaType => {
+                RejectReason::BadRequest
+            }
             Self::Panic => RejectReason::Panic,
         }
     }

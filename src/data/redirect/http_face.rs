@@ -20,11 +20,12 @@ pub(super) fn answer<B>(connection: &Rc<Connection>, request: &Request<B>) -> Re
     let mut call = connection.call_started();
     let answer = redirect(connection, request);
     call.answered();
+    let doubtful = matches!(answer, Err(CallError::BadHost(_)));
     let mut response = match answer {
         Ok(location) => found(location, call),
         Err(error) => refused(error, call),
     };
-    if connection.is_last_answer() {
+    if connection.is_last_answer() || (doubtful && request.version() < Version::HTTP_2) {
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -77,7 +78,7 @@ fn check_host<B>(request: &Request<B>) -> Result<(), CallError> {
         (Some(host), None) if !is_authority(host) => Some("the Host header is malformed"),
         (Some(_) | None, None) => None,
     };
-    fault.map_or(Ok(()), |fault| Err(CallError::BadRequest(fault)))
+    fault.map_or(Ok(()), |fault| Err(CallError::BadHost(fault)))
 }
 
 fn is_authority(host: &HeaderValue) -> bool {

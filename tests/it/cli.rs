@@ -1,0 +1,161 @@
+//! The command line: what it prints and how it ends.
+
+use std::{fs, net::TcpListener, process::Output};
+
+use rustix::process::Signal;
+
+use crate::support::{GrpcClient, Process, VIDEO, http1, weir};
+
+fn run(arguments: &[&str]) -> Output {
+    weir().args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn check_ends(arguments: &[&str], code: i32, stderr_begins: &str) {
+    let output = run(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.starts_with(stderr_begins), "{stderr}");
+    assert!(
+        !stderr.contains("panicked") && !stderr.contains("backtrace"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn nothing_configured_is_one_clear_line() {
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(
+        stderr.starts_with("error: no service is configured: set CDN_HOST"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn check_shows_the_place_of_every_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    let path = file.to_str().unwrap();
+    fs::write(&file, "redirect:\n  cdn_host: cdn.example.com\n").unwrap();
+    check_ends(&["check", "--config", path], 0, "");
+    fs::write(&file, "redirect:\n  cdn_hst: cdn.example.com\nworkers: 0\n").unwrap();
+    let output = run(&["check", "-c", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for expected in [
+        "did you mean `cdn_host`?",
+        &format!("{path}:2:3"),
+        "2 |   cdn_hst: cdn.example.com",
+        &format!("{path}:3:10"),
+        "redirect.cdn_host is missing",
+    ] {
+        assert!(
+            stderr.contains(expected),
+            "{expected} is missing in\n{stderr}"
+        );
+    }
+}
+
+#[test]
+fn an_address_in_use_is_a_clear_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let listen = format!("--redirect-listen={addr}");
+    check_ends(
+        &["--cdn-host=cdn", &listen, "--admin-listen=127.0.0.1:0"],
+        1,
+        &format!("error: cannot listen on {addr} for the redirect service: "),
+    );
+}
+
+#[test]
+fn bad_usage_ends_with_1() {
+    check_ends(&["--no-such-flag"], 1, "error: unexpected argument");
+    check_ends(&["no-such-command"], 1, "error: unrecognized subcommand");
+    check_ends(&["--version"], 0, "");
+    check_ends(&["--help"], 0, "");
+}
+
+#[test]
+fn healthcheck_follows_readiness() {
+    let process = Process::start(&["--cdn-host=cdn"]);
+    let admin = format!("--admin-listen={}", process.admin);
+    check_ends(&["healthcheck", "--cdn-host=cdn", &admin], 0, "");
+    process.signal(Signal::TERM);
+    process.until_logged("stopping");
+    check_ends(
+        &["healthcheck", "--cdn-host=cdn", &admin],
+        1,
+        "error: not ready: ",
+    );
+}
+
+#[tokio::test]
+async fn sigterm_drains_and_the_last_line_tells_how_it_went() {
+    let process = Process::start(&["--cdn-host=cdn.example.com"]);
+    let client = GrpcClient::connect(process.redirect).await;
+    assert_eq!(client.redirect(VIDEO).await.code(), 0);
+    drop(client);
+    process.signal(Signal::TERM);
+    let (status, last) = process.ended();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(last["message"], "stopped: in_flight=0 finished=0 cut=0");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let process = Process::start(&["--cdn-host=cdn.example.com"]);
+    let client = GrpcClient::connect(process.redirect).await;
+    assert_eq!(client.redirect(VIDEO).await.code(), 0);
+    process.signal(Signal::INT);
+    process.until_logged("stopping");
+    process.signal(Signal::INT);
+    let (status, _) = process.ended();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn sighup_reloads_and_a_bad_file_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    fs::write(&file, "redirect: { cdn_host: one.example }\n").unwrap();
+    let process = Process::start(&["--config", file.to_str().unwrap()]);
+    let client = GrpcClient::connect(process.redirect).await;
+    fs::write(&file, "redirect: { cdn_host: two.example }\n").unwrap();
+    process.signal(Signal::HUP);
+    process.until_logged("configuration reloaded");
+    let two = "http://two.example/s1/video/123/xcg2djHckad.m3u8";
+    assert_eq!(client.redirect(VIDEO).await.address(), two);
+    fs::write(&file, "redirect: { cdn_hots: three.example }\n").unwrap();
+    process.signal(Signal::HUP);
+    let event = process.until_logged("reload refused");
+    assert!(
+        event["errors"]
+            .as_str()
+            .unwrap()
+            .contains("did you mean `cdn_host`?"),
+        "{event}"
+    );
+    assert_eq!(client.redirect(VIDEO).await.address(), two);
+}
+
+#[tokio::test]
+async fn the_demo_needs_no_configuration() {
+    let process = Process::start(&["demo"]);
+    let client = GrpcClient::connect(process.redirect).await;
+    let cdn = "http://cdn.example.com/s1/video/123/xcg2djHckad.m3u8";
+    let address = client.redirect(VIDEO).await.address();
+    assert!(address == cdn || address == VIDEO, "{address}");
+    let (head, body) = http1(
+        process.admin,
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(
+        head.starts_with("HTTP/1.1 200") && body.contains("/metrics"),
+        "{head}\n{body}"
+    );
+}

@@ -1,0 +1,423 @@
+//! Connections that misbehave: silent, slow, idle, too many, flooding.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use weir::proto;
+
+use crate::support::{
+    GrpcClient, Process, TestApp, VIDEO, eventually, framed_call, grpc_request, http1, read,
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn limits(connections: &str) -> String {
+    format!("connections: {{ {connections} }}\n")
+}
+
+fn closed(cause: &str) -> String {
+    format!("weir_connections_closed_total{{cause=\"{cause}\"}}")
+}
+
+/// Waits until the server closes, whatever it sends before.
+async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
+    let mut received = Vec::new();
+    // A reset is an end, too.
+    let _reset = timeout(PATIENCE, stream.read_to_end(&mut received))
+        .await
+        .expect("never closed");
+    received
+}
+
+#[tokio::test]
+async fn silent_connections_are_closed_and_disturb_nobody() {
+    let app = TestApp::start("", &limits("first_byte_timeout: 300ms"));
+    let mut silent = Vec::new();
+    for _ in 0..500 {
+        silent.push(TcpStream::connect(app.redirect).await.unwrap());
+    }
+    let client = GrpcClient::connect(app.redirect).await;
+    assert_eq!(client.redirect(VIDEO).await.code(), 0);
+    for mut stream in silent {
+        assert!(until_closed(&mut stream).await.is_empty());
+    }
+    app.until_metric(&closed("first_byte_timeout"), 500).await;
+    assert_eq!(client.redirect(VIDEO).await.code(), 0);
+}
+
+#[tokio::test]
+async fn half_a_preface_is_closed_in_time() {
+    let app = TestApp::start("", &limits("first_byte_timeout: 200ms"));
+    let mut stream = TcpStream::connect(app.redirect).await.unwrap();
+    stream.write_all(&PREFACE[..10]).await.unwrap();
+    assert!(until_closed(&mut stream).await.is_empty());
+    app.until_metric(&closed("first_byte_timeout"), 1).await;
+}
+
+#[tokio::test]
+async fn preface_and_head_may_come_byte_by_byte() {
+    let app = TestApp::plain();
+    let request =
+        format!("GET /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    for (bytes, expected) in [
+        ([PREFACE, EMPTY_SETTINGS].concat(), &[0, 0][..]),
+        (request.into_bytes(), b"HTTP/1.1 302"),
+    ] {
+        let mut stream = TcpStream::connect(app.redirect).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        for byte in bytes {
+            stream.write_all(&[byte]).await.unwrap();
+        }
+        let mut start = vec![0; expected.len()];
+        timeout(PATIENCE, stream.read_exact(&mut start))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(start, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_head_is_closed_though_bytes_keep_coming() {
+    let app = TestApp::start("", &limits("header_timeout: 300ms"));
+    let mut stream = TcpStream::connect(app.redirect).await.unwrap();
+    let (mut reader, mut writer) = stream.split();
+    let drip = async {
+        writer
+            .write_all(b"GET /redirect HTTP/1.1\r\n")
+            .await
+            .unwrap();
+        while writer.write_all(b"x: y\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut received = Vec::new();
+    tokio::select! {
+        () = drip => {}
+        _ = reader.read_to_end(&mut received) => {}
+    }
+    assert!(received.is_empty());
+    app.until_metric(&closed("header_timeout"), 1).await;
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_and_http2_gets_a_goaway() {
+    let app = TestApp::start("", &limits("idle_timeout: 200ms"));
+    let client = GrpcClient::connect(app.redirect).await;
+    assert_eq!(client.redirect(VIDEO).await.code(), 0);
+    let mut stream = TcpStream::connect(app.redirect).await.unwrap();
+    stream
+        .write_all(b"GET /redirect HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(until_closed(&mut stream).await.starts_with(b"HTTP/1.1 400"));
+    // GOAWAY without an error is a good end for the client.
+    timeout(PATIENCE, client.connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    app.until_metric(&closed("idle_timeout"), 2).await;
+}
+
+#[tokio::test]
+async fn old_connections_are_asked_to_leave_and_finish_their_calls() {
+    let app = TestApp::start("", &limits("age_limit: 1s, age_grace: 10s"));
+    let client = GrpcClient::connect(app.redirect).await;
+    let mut requests = client.requests.clone().ready().await.unwrap();
+    let (response, mut send) = requests
+        .send_request(grpc_request(proto::REDIRECT_PATH), false)
+        .unwrap();
+    // No new call is taken: the GOAWAY has come.
+    let mut next = client.requests.clone();
+    eventually("a GOAWAY", async || {
+        let mut probe = next.clone();
+        match std::future::poll_fn(|cx| probe.poll_ready(cx)).await {
+            Err(_going_away) => true,
+            Ok(()) => probe
+                .send_request(grpc_request(proto::REDIRECT_PATH), true)
+                .is_err(),
+        }
+    })
+    .await;
+    let _ = &mut next;
+    // The call in flight survives its connection's age.
+    send.send_data(framed_call(VIDEO), true).unwrap();
+    assert_eq!(read(response.await.unwrap()).await.unwrap().code(), 0);
+    drop((requests, next));
+    timeout(PATIENCE, client.connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    app.until_metric(&closed("age_limit"), 1).await;
+}
+
+#[tokio::test]
+async fn an_aged_connection_that_stays_is_cut_after_the_grace() {
+    let app = TestApp::start("", &limits("age_limit: 1s, age_grace: 200ms"));
+    let client = GrpcClient::connect(app.redirect).await;
+    let mut requests = client.requests.clone().ready().await.unwrap();
+    let (response, _send) = requests
+        .send_request(grpc_request(proto::REDIRECT_PATH), false)
+        .unwrap();
+    assert!(timeout(PATIENCE, response).await.unwrap().is_err());
+    app.until_metric(&closed("age_limit"), 1).await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_calls_all_hang_is_closed() {
+    // The client's window is shut, so no answer can leave.
+    let app = TestApp::start("", &limits("idle_timeout: 300ms"));
+    let stream = TcpStream::connect(app.redirect).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(0);
+    let (requests, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut requests = requests.ready().await.unwrap();
+    let (response, mut send) = requests
+        .send_request(grpc_request(proto::REDIRECT_PATH), false)
+        .unwrap();
+    send.send_data(framed_call(VIDEO), true).unwrap();
+    let _head = response.await.unwrap();
+    let _ended = timeout(PATIENCE, connection).await.expect("never closed");
+    app.until_metric(&closed("stalled"), 1).await;
+    app.until_metric("weir_calls_in_flight", 0).await;
+}
+
+#[tokio::test]
+async fn settings_carry_the_stream_limit() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    for (keys, expected) in [("", 256), ("streams_limit: 7", 7)] {
+        let app = TestApp::start("", &limits(keys));
+        let mut stream = TcpStream::connect(app.redirect).await.unwrap();
+        stream
+            .write_all(&[PREFACE, EMPTY_SETTINGS].concat())
+            .await
+            .unwrap();
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(head[3], 4, "the first frame is SETTINGS");
+        let mut settings = vec![0; usize::from(head[2])];
+        stream.read_exact(&mut settings).await.unwrap();
+        let limit = settings
+            .chunks_exact(6)
+            .find(|setting| u16::from_be_bytes([setting[0], setting[1]]) == MAX_CONCURRENT_STREAMS)
+            .map(|setting| u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]));
+        assert_eq!(limit, Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn rapid_reset_ends_in_a_goaway() {
+    let app = TestApp::plain();
+    let client = GrpcClient::connect(app.redirect).await;
+    let mut resets = 0;
+    let ended = loop {
+        // Requests and resets pile up in one packet, as an attacker sends them.
+        for _ in 0..100 {
+            let Ok(mut requests) = client.requests.clone().ready().await else {
+                break;
+            };
+            let Ok((_response, mut send)) =
+                requests.send_request(grpc_request(proto::REDIRECT_PATH), false)
+            else {
+                break;
+            };
+            send.send_reset(Reason::CANCEL);
+            resets += 1;
+        }
+        if client.connection.is_finished() {
+            break client.connection.await.unwrap();
+        }
+        assert!(resets < 100_000, "never ended");
+        tokio::task::yield_now().await;
+    };
+    let error = ended.expect_err("an attacker gets no good end");
+    assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM), "{error}");
+    app.until_metric("weir_calls_in_flight", 0).await;
+    assert_eq!(
+        GrpcClient::connect(app.redirect)
+            .await
+            .redirect(VIDEO)
+            .await
+            .code(),
+        0
+    );
+}
+
+/// MadeYouReset (CVE-2025-8671): frames that make us reset our own streams.
+#[tokio::test]
+async fn resets_that_a_client_provokes_end_in_a_goaway() {
+    let app = TestApp::plain();
+    let mut stream = TcpStream::connect(app.redirect).await.unwrap();
+    stream
+        .write_all(&[PREFACE, EMPTY_SETTINGS].concat())
+        .await
+        .unwrap();
+    let (mut reader, mut writer) = stream.split();
+    let attack = async {
+        for index in 0..5_000u32 {
+            let id = (2 * index + 1).to_be_bytes();
+            // :method POST, :scheme http, :path /, from HPACK's static table.
+            let head = [&[0, 0, 3, 1, 4][..], &id, &[0x83, 0x86, 0x84]].concat();
+            // A window update of zero is a stream error.
+            let update = [&[0, 0, 4, 8, 0][..], &id, &[0, 0, 0, 0]].concat();
+            if writer.write_all(&[head, update].concat()).await.is_err() {
+                return;
+            }
+        }
+        std::future::pending().await
+    };
+    let mut received = Vec::new();
+    let until_end = async {
+        let _reset = reader.read_to_end(&mut received).await;
+    };
+    let both = async {
+        tokio::select! {
+            () = attack => {}
+            () = until_end => {}
+        }
+    };
+    timeout(PATIENCE, both)
+        .await
+        .expect("the connection was never ended");
+    assert_eq!(
+        GrpcClient::connect(app.redirect)
+            .await
+            .redirect(VIDEO)
+            .await
+            .code(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_at_accept() {
+    let app = TestApp::start("", &limits("limit: 3"));
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let client = GrpcClient::connect(app.redirect).await;
+        assert_eq!(client.redirect(VIDEO).await.code(), 0);
+        open.push(client);
+    }
+    let mut excess = TcpStream::connect(app.redirect).await.unwrap();
+    assert!(until_closed(&mut excess).await.is_empty());
+    app.until_metric(&closed("connection_limit"), 1).await;
+    let freed = open.pop().unwrap();
+    freed.connection.abort();
+    drop(freed);
+    eventually("a freed place", async || {
+        let sum = |page: String| -> u64 {
+            ["0", "1"]
+                .iter()
+                .map(|worker| {
+                    crate::support::metric(
+                        &page,
+                        &format!("weir_connections_open{{worker=\"{worker}\"}}"),
+                    )
+                })
+                .sum()
+        };
+        sum(app.metrics().await) == 2
+    })
+    .await;
+    assert_eq!(
+        GrpcClient::connect(app.redirect)
+            .await
+            .redirect(VIDEO)
+            .await
+            .code(),
+        0
+    );
+}
+
+/// Opens connections until nobody takes them any more.
+async fn flood(process: &Process, count: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        match timeout(
+            Duration::from_millis(200),
+            TcpStream::connect(process.redirect),
+        )
+        .await
+        {
+            Ok(Ok(stream)) => streams.push(stream),
+            // The backlog is full, or we have no more files ourselves.
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    streams
+}
+
+/// Runs a flood of silent connections against few files: nothing dies, nothing spins, and it
+/// recovers.
+async fn survives_a_flood(arguments: &[&str], pause_expected: bool) {
+    let _ = rustix::process::setrlimit(
+        rustix::process::Resource::Nofile,
+        rustix::process::Rlimit {
+            current: Some(8192),
+            maximum: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
+        },
+    );
+    let arguments = [&["--cdn-host=cdn.example.com", "--workers=2"], arguments].concat();
+    let process = Process::start_with_open_files(256, &arguments);
+    let streams = flood(&process, 2_000).await;
+    assert!(
+        streams.len() > 256,
+        "the flood was too small: {}",
+        streams.len()
+    );
+    if pause_expected {
+        process.until_logged("cannot accept connections");
+    }
+    let (before, since) = (process.cpu_time(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let busy = (process.cpu_time() - before).as_secs_f64() / since.elapsed().as_secs_f64();
+    assert!(busy < 0.2, "spins: {:.0} % of a core", busy * 100.0);
+    // The control plane answers all the while.
+    let (head, _) = http1(
+        process.admin,
+        "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    drop(streams);
+    let recovered = async {
+        let client = GrpcClient::connect(process.redirect).await;
+        client
+            .try_call(grpc_request(proto::REDIRECT_PATH), vec![framed_call(VIDEO)])
+            .await
+    };
+    let answer = timeout(Duration::from_secs(5), recovered)
+        .await
+        .expect("does not recover")
+        .unwrap();
+    assert_eq!(answer.code(), 0);
+}
+
+#[tokio::test]
+async fn the_connection_limit_keeps_files_free_in_a_flood() {
+    survives_a_flood(&[], false).await;
+}
+
+#[tokio::test]
+async fn an_accept_loop_without_files_pauses_and_recovers() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    // Silent connections must stay, so that files stay scarce.
+    std::fs::write(
+        &file,
+        "connections: { limit: 100000, first_byte_timeout: 1m }\n",
+    )
+    .unwrap();
+    survives_a_flood(&["--config", file.to_str().unwrap()], true).await;
+}

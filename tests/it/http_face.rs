@@ -1,0 +1,255 @@
+//! `GET /redirect` over HTTP/1.1 and HTTP/2 on the gRPC port.
+
+use bytes::Bytes;
+use http::Request;
+
+use crate::support::{GrpcClient, TestApp, VIDEO, http1, read};
+
+const CDN: &str = "http://cdn.example.com/s1/video/123/xcg2djHckad.m3u8";
+
+async fn get(app: &TestApp, target: &str) -> (String, String) {
+    http1(
+        app.redirect,
+        &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+    )
+    .await
+}
+
+#[track_caller]
+fn check_fault((head, body): (String, String), status: u16, message: &str) {
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({ "code": status, "message": message })
+    );
+}
+
+#[tokio::test]
+async fn http1_gets_a_302_that_is_not_cached() {
+    let app = TestApp::plain();
+    for video in [
+        VIDEO.to_owned(),
+        VIDEO.replace(':', "%3A").replace('/', "%2f"),
+    ] {
+        let (head, body) = get(&app, &format!("/redirect?a=b&video={video}")).await;
+        assert!(head.starts_with("HTTP/1.1 302 Found\r\n"), "{head}");
+        assert!(head.contains(&format!("location: {CDN}\r\n")), "{head}");
+        assert!(head.contains("cache-control: no-store\r\n"), "{head}");
+        assert_eq!(body, "");
+    }
+    // An escape in the video itself is escaped once more, and comes out as it was.
+    let (head, _) = get(&app, "/redirect?video=http://s1.origin-cluster/a%2520b+c").await;
+    assert!(
+        head.contains("location: http://cdn.example.com/s1/a%20b+c\r\n"),
+        "{head}"
+    );
+}
+
+#[tokio::test]
+async fn http2_gets_the_same() {
+    let app = TestApp::plain();
+    let client = GrpcClient::connect(app.redirect).await;
+    let get = |target: &str| {
+        Request::get(format!("http://localhost{target}"))
+            .body(())
+            .unwrap()
+    };
+    let answer = client
+        .try_call(get(&format!("/redirect?video={VIDEO}")), vec![Bytes::new()])
+        .await
+        .unwrap();
+    assert_eq!(answer.http_status, 302);
+    assert_eq!(answer.headers["location"], CDN);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let answer = client
+        .try_call(get("/redirect?video=ftp://x"), vec![Bytes::new()])
+        .await
+        .unwrap();
+    assert_eq!(answer.http_status, 400);
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(
+        body["message"],
+        "video URL must begin with http:// or https://"
+    );
+}
+
+#[tokio::test]
+async fn faults_are_json() {
+    let app = TestApp::plain();
+    let no_video = "the query has no video; use /redirect?video=URL with the URL percent-encoded";
+    check_fault(get(&app, "/redirect").await, 400, no_video);
+    check_fault(get(&app, "/redirect?vide=x").await, 400, no_video);
+    check_fault(
+        get(&app, "/redirect?video=").await,
+        400,
+        "video URL is empty",
+    );
+    check_fault(
+        get(&app, "/redirect?video=a&video=b").await,
+        400,
+        "the query has more than one video",
+    );
+    check_fault(
+        get(&app, "/redirect?video=%ff").await,
+        400,
+        "the video is not UTF-8 once it is percent-decoded",
+    );
+    check_fault(
+        get(&app, "/redirect?video=http://s1.origin-cluster/a%0d%0ab").await,
+        400,
+        "video URL has a control character at byte 26",
+    );
+    check_fault(
+        get(&app, "/redirect?video=http://evil.example/").await,
+        403,
+        "host of the video URL is not one label before an allowed origin cluster",
+    );
+    check_fault(
+        get(&app, "/").await,
+        404,
+        "not found; the redirect service answers GET /redirect?video=URL and gRPC",
+    );
+    let page = app.metrics().await;
+    let rejected = |reason: &str| {
+        crate::support::metric(
+            &page,
+            &format!("weir_redirect_rejected_total{{reason=\"{reason}\"}}"),
+        )
+    };
+    assert_eq!(
+        (
+            rejected("bad_request"),
+            rejected("empty"),
+            rejected("unknown_method")
+        ),
+        (4, 1, 1)
+    );
+}
+
+#[tokio::test]
+async fn other_methods_are_not_allowed() {
+    let app = TestApp::plain();
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        let request = format!(
+            "{method} /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let answer = http1(app.redirect, &request).await;
+        assert!(answer.0.contains("allow: GET, HEAD\r\n"), "{}", answer.0);
+        check_fault(answer, 405, "method not allowed; use GET");
+    }
+    let request =
+        format!("HEAD /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let (head, _) = http1(app.redirect, &request).await;
+    assert!(head.contains(&format!("location: {CDN}\r\n")), "{head}");
+}
+
+#[tokio::test]
+async fn grpc_paths_need_grpc_requests() {
+    let app = TestApp::plain();
+    let request = "POST /loadBalancer.loadBalancer/Redirect HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+    check_fault(
+        http1(app.redirect, request).await,
+        415,
+        "content-type must be application/grpc",
+    );
+}
+
+#[tokio::test]
+async fn doubtful_requests_are_refused_and_the_connection_closes() {
+    let app = TestApp::plain();
+    let long_target = "a".repeat(70_000);
+    let many_headers: String = (0..101).map(|index| format!("h{index}: x\r\n")).collect();
+    let long_head = "x".repeat(60_000);
+    for (request, statuses) in [
+        ("GET /redirect HTTP/1.1\r\n\r\n".to_owned(), &[400][..]),
+        (
+            "GET /redirect HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n".to_owned(),
+            &[400],
+        ),
+        (
+            "GET /redirect HTTP/1.1\r\nHost: a@b\r\n\r\n".to_owned(),
+            &[400],
+        ),
+        (
+            "GET /redirect HTTP/1.1\r\nHost: a/b\r\n\r\n".to_owned(),
+            &[400],
+        ),
+        (
+            "GET /redirect HTTP/1.1\r\nHost : a\r\n\r\n".to_owned(),
+            &[400],
+        ),
+        (
+            "GET /redirect HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n".to_owned(),
+            &[400],
+        ),
+        (
+            "GET /redirect HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"
+                .to_owned(),
+            &[400],
+        ),
+        (
+            "GET /redirect HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n".to_owned(),
+            &[400, 501],
+        ),
+        ("nonsense\r\n\r\n".to_owned(), &[400]),
+        (
+            format!("GET /{long_target} HTTP/1.1\r\nHost: a\r\n\r\n"),
+            &[414, 431],
+        ),
+        (
+            format!("GET /redirect HTTP/1.1\r\nHost: a\r\n{many_headers}\r\n"),
+            &[431],
+        ),
+        (
+            format!("GET /redirect HTTP/1.1\r\nHost: a\r\nx: {long_head}\r\n\r\n"),
+            &[431],
+        ),
+    ] {
+        // Reads to the end of the connection, so it must close.
+        let (head, _) = http1(app.redirect, &request).await;
+        let status: u16 = head
+            .split(' ')
+            .nth(1)
+            .unwrap_or_default()
+            .parse()
+            .unwrap_or(0);
+        assert!(
+            statuses.contains(&status),
+            "{status} for {}",
+            request.chars().take(80).collect::<String>()
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_requests_in_one_packet_get_two_answers() {
+    let app = TestApp::plain();
+    let one = format!("GET /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let last =
+        format!("GET /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let (head, body) = http1(app.redirect, &format!("{one}{last}")).await;
+    assert!(head.starts_with("HTTP/1.1 302"), "{head}");
+    assert!(body.starts_with("HTTP/1.1 302"), "{body}");
+}
+
+#[tokio::test]
+async fn the_same_connection_cannot_change_its_protocol() {
+    let app = TestApp::plain();
+    let client = GrpcClient::connect(app.redirect).await;
+    let mut requests = client.requests.clone().ready().await.unwrap();
+    let upgrade = Request::get("http://localhost/redirect")
+        .header("upgrade", "h2c")
+        .body(())
+        .unwrap();
+    // A connection header is illegal in HTTP/2: the stream is reset, if it leaves our client at all.
+    match requests.send_request(upgrade, true) {
+        Err(_refused_by_the_client) => {}
+        Ok((response, _)) => {
+            if let Ok(response) = response.await {
+                assert_ne!(read(response).await.unwrap().http_status, 101);
+            }
+        }
+    }
+}

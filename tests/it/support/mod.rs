@@ -1,0 +1,11 @@
+//! What the tests drive Weir with.
+
+mod app;
+mod grpc_client;
+mod process;
+
+pub use app::{TestApp, eventually, http1, metric};
+pub use grpc_client::{
+    GrpcAnswer, GrpcClient, VIDEO, framed, framed_call, grpc_request, message, read,
+};
+pub use process::{Process, weir};

@@ -1,0 +1,162 @@
+//! The real binary as a process of its own.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// The command line of the built binary, with nothing inherited that is a setting.
+pub fn weir() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    clean(&mut command);
+    command
+}
+
+fn clean(command: &mut Command) {
+    for name in [
+        "CDN_HOST",
+        "CONFIG_PATH",
+        "RUST_LOG",
+        "WEIR_REDIRECT_LISTEN",
+        "WEIR_ADMIN_LISTEN",
+        "WEIR_WORKERS",
+    ] {
+        command.env_remove(name);
+    }
+}
+
+/// A running process, whose log is read line by line. Killed when it is dropped.
+pub struct Process {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    pub redirect: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Process {
+    /// Starts `weir serve` on ports that the system chooses, with more arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut command = weir();
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts it under a limit of open files.
+    pub fn start_with_open_files(limit: u32, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        clean(&mut command);
+        command
+            .arg("-c")
+            .arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\""))
+            .arg(env!("CARGO_BIN_EXE_weir"))
+            .args(arguments);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        command.args([
+            "--redirect-listen=127.0.0.1:0",
+            "--admin-listen=127.0.0.1:0",
+        ]);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut process = Self {
+            child,
+            lines,
+            redirect: any,
+            admin: any,
+        };
+        let serving = process.until_logged("serving");
+        process.redirect = serving["redirect"].as_str().unwrap().parse().unwrap();
+        process.admin = serving["admin"].as_str().unwrap().parse().unwrap();
+        process
+    }
+
+    /// Waits for an event whose message begins so.
+    pub fn until_logged(&self, message: &str) -> Value {
+        loop {
+            let event = self
+                .next_event()
+                .unwrap_or_else(|| panic!("never logged: {message}"));
+            if event["message"]
+                .as_str()
+                .unwrap_or_default()
+                .starts_with(message)
+            {
+                return event;
+            }
+        }
+    }
+
+    fn next_event(&self) -> Option<Value> {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).ok()?;
+            // The demo prints text between the events.
+            if let Ok(event) = serde_json::from_str(&line) {
+                return Some(event);
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end, and returns the last event that it logged.
+    pub fn ended(mut self) -> (ExitStatus, Value) {
+        let mut last = Value::Null;
+        while let Some(event) = self.next_event() {
+            last = event;
+        }
+        (self.child.wait().unwrap(), last)
+    }
+
+    /// CPU time of all its threads so far.
+    pub fn cpu_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let nanos = tasks.map(|task| {
+            let schedstat =
+                std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+            schedstat
+                .split_whitespace()
+                .next()
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        });
+        Duration::from_nanos(nanos.sum())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
