@@ -76,8 +76,8 @@ pub struct Admin {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Connections {
     /// Open client connections of the process; one more is closed at accept. Default: what the
-    /// limit of open files leaves after a reserve of 64, or all but an eighth of it if that is
-    /// less. A value above that is tried, with a warning.
+    /// limit of open files leaves after a reserve of an eighth, at least 64, for the admin
+    /// listener and the rest of the process. A value above that is lowered to it, with a warning.
     pub limit: Option<NonZeroUsize>,
     /// Time until a new connection's first byte, and until the end of an HTTP/2 preface.
     /// Default 10 s, bounds 100 ms to 10 min.

@@ -54,10 +54,11 @@ pub(super) async fn drain(shared: &Shared, phase: &PhaseSender, limits: &Drain) 
     let all_closed = until(|| shared.open_connections() == 0, std::future::pending());
     let _or_deadline = timeout_at(deadline, all_closed).await;
 
+    let finished = calls_finished(shared) - finished_before;
     let cut = cut(shared, phase).cut;
     DrainReport {
         in_flight,
-        finished: calls_finished(shared) - finished_before,
+        finished,
         cut,
     }
 }

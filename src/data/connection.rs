@@ -96,7 +96,8 @@ async fn open(
 fn http1_settings() -> http1::Builder {
     let mut settings = http1::Builder::new();
     settings
-        .max_buf_size(HTTP1_HEAD_BYTES_MAX)
+        .max_header_size(HTTP1_HEAD_BYTES_MAX)
+        .max_buf_size(HTTP1_BUFFER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .half_close(false)
         .header_read_timeout(None);
@@ -147,7 +148,7 @@ async fn drive<C: HttpConnection>(http: C, outbox: &Outbox, connection: &Connect
         match connection.enter(phase_now) {
             PhaseStep::Stay => {}
             PhaseStep::Leave => http.as_mut().graceful_shutdown(),
-            PhaseStep::Close(cause) => return cause,
+            PhaseStep::Close => return CloseCause::Cut,
         }
         let mut phase_changed = pin!(phase.changed());
         let event = poll_fn(|cx| {
@@ -156,8 +157,12 @@ async fn drive<C: HttpConnection>(http: C, outbox: &Outbox, connection: &Connect
             if let Poll::Ready(ended) = ended {
                 return Poll::Ready(Event::Ended(ended));
             }
-            if let Poll::Ready(Err(_broken)) = sent {
-                return Poll::Ready(Event::Broken);
+            match sent {
+                Poll::Ready(Err(_broken)) => return Poll::Ready(Event::Broken),
+                Poll::Ready(Ok(())) if phase_now >= Phase::ClosingIdle && connection.is_idle() => {
+                    return Poll::Ready(Event::Drained);
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             // A head that began moves the limit closer.
             let (due_at, _) = connection.due();
@@ -173,8 +178,12 @@ async fn drive<C: HttpConnection>(http: C, outbox: &Outbox, connection: &Connect
                 .map(|_changed_or_gone| Event::Phase)
         });
         match event.await {
-            Event::Ended(ended) => return connection.cause_of_end(phase_now, ended),
+            Event::Ended(ended) => {
+                outbox.linger(ended.is_err()).await;
+                return connection.cause_of_end(phase_now, ended);
+            }
             Event::Broken => return CloseCause::ConnectionError,
+            Event::Drained => return CloseCause::Drained,
             Event::Phase => {}
             Event::Watchdog => {
                 let (due_at, due) = connection.due();
@@ -197,6 +206,8 @@ enum Event {
     Ended(hyper::Result<()>),
     /// The socket takes no more.
     Broken,
+    /// A stop found it with nothing to do.
+    Drained,
     Watchdog,
     Phase,
 }
@@ -205,7 +216,7 @@ enum Event {
 enum PhaseStep {
     Stay,
     Leave,
-    Close(CloseCause),
+    Close,
 }
 
 /// What a time limit asks of a connection.
@@ -324,18 +335,20 @@ impl Connection {
         }
     }
 
+    /// Whether no call is in flight. Watches do not count: they have no end of their own.
+    fn is_idle(&self) -> bool {
+        self.calls.get() == 0
+    }
+
     fn enter(&self, phase: Phase) -> PhaseStep {
-        let idle = self.calls.get() == 0;
         match (phase, self.protocol) {
             (Phase::Running | Phase::LameDuck, _) => PhaseStep::Stay,
             (Phase::Draining, Protocol::Http1) => {
                 self.last_answers.set(true);
                 PhaseStep::Stay
             }
-            // Watches have no end of their own.
-            (Phase::ClosingIdle, Protocol::Http2) if idle => PhaseStep::Close(CloseCause::Drained),
             (Phase::Draining, Protocol::Http2) | (Phase::ClosingIdle, _) => PhaseStep::Leave,
-            (Phase::Cut, _) => PhaseStep::Close(CloseCause::Cut),
+            (Phase::Cut, _) => PhaseStep::Close,
         }
     }
 
@@ -414,6 +427,7 @@ fn spread(duration: Duration) -> Duration {
 
 /// The longest HTTP/1.1 head: a video URL of 8 KiB fits percent-encoded, with room for headers.
 const HTTP1_HEAD_BYTES_MAX: usize = 48 * 1024;
+const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 /// The longest HTTP/2 header list, as its SETTINGS count it.
 const HTTP2_HEAD_BYTES_MAX: u32 = 48 * 1024;

@@ -6,13 +6,15 @@
 
 use std::{
     cell::RefCell,
+    future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf};
+use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf, time::timeout};
 
 /// The sending side of a client's socket. hyper writes into it, `connection::drive` sends it.
 #[derive(Debug)]
@@ -69,6 +71,52 @@ impl Outbox {
     }
 }
 
+/// What is left to read when a connection ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Leftover {
+    Nothing,
+    Discarded(usize),
+    Ended,
+}
+
+impl Outbox {
+    /// Reads and discards what the client still sends, until it closes or a bound is met.
+    ///
+    /// Closing a socket with unread input resets it, and a reset makes the client's system throw
+    /// away our last words: the 400 or the GOAWAY that says what was wrong. Only needed where
+    /// there is something unread, or `more_is_coming`.
+    pub(super) async fn linger(&self, more_is_coming: bool) {
+        let mut bytes = 0;
+        let discard = poll_fn(|cx| {
+            loop {
+                match self.discard() {
+                    Leftover::Ended => return Poll::Ready(()),
+                    Leftover::Nothing if bytes == 0 && !more_is_coming => return Poll::Ready(()),
+                    Leftover::Discarded(more) if bytes + more > LINGER_BYTES_MAX => {
+                        return Poll::Ready(());
+                    }
+                    Leftover::Discarded(more) => bytes += more,
+                    Leftover::Nothing => {}
+                }
+                if ready!(self.0.borrow().socket.as_ref().poll_read_ready(cx)).is_err() {
+                    return Poll::Ready(());
+                }
+            }
+        });
+        let _either = timeout(LINGER_TIME_MAX, discard).await;
+    }
+
+    fn discard(&self) -> Leftover {
+        let mut buffer = [0; 4096];
+        match self.0.borrow().socket.as_ref().try_read(&mut buffer) {
+            Ok(0) => Leftover::Ended,
+            Ok(bytes) => Leftover::Discarded(bytes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Leftover::Nothing,
+            Err(_broken) => Leftover::Ended,
+        }
+    }
+}
+
 impl Sending {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unsent.is_empty() {
@@ -90,3 +138,6 @@ impl Sending {
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// Room for some forty answers of the redirect service.
 const UNSENT_BYTES_START: usize = 4 * 1024;
+/// Bounds on what is read only to be thrown away.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+const LINGER_TIME_MAX: Duration = Duration::from_secs(1);

@@ -177,7 +177,7 @@ pub async fn http1(addr: SocketAddr, request: &str) -> (String, String) {
     let mut answer = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut answer))
         .await
-        .expect("no answer in time")
+        .unwrap_or_else(|_| panic!("no end of the answer to {request:.200}"))
         .unwrap();
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
