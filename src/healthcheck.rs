@@ -52,12 +52,14 @@ pub async fn get(addr: SocketAddr, path_and_query: &str) -> Result<Response<Inco
 
 /// A process that listens on all addresses is asked on the loopback one.
 pub fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+    let loopback = match addr {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
-    SocketAddr::new(ip, addr.port())
+    if addr.ip().is_unspecified() {
+        return SocketAddr::new(loopback, addr.port());
+    }
+    addr
 }
 
 /// Why the process is not ready.

@@ -30,40 +30,45 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let command = cli.command.unwrap_or_default();
-    let flags = if command == Command::Demo {
-        demo::flags(cli.flags)
-    } else {
-        cli.flags
-    };
     let environment = Environment::read(env::vars_os());
-    let config = match Config::load(&flags, &environment) {
-        Ok(config) => config,
-        Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
-    };
+    let command = cli.command.unwrap_or_default();
     match command {
-        Command::Check => check(&environment),
-        Command::Healthcheck => ready(&config),
-        Command::Serve | Command::Demo => serve(command, config, flags, environment),
+        Command::Check => check(&cli.flags, &environment),
+        Command::Healthcheck => healthcheck(&cli.flags, &environment),
+        Command::Serve => serve(command, cli.flags, environment),
+        Command::Demo => serve(command, demo::flags(cli.flags), environment),
     }
 }
 
-fn check(environment: &Environment) -> ExitCode {
+fn check(flags: &Flags, environment: &Environment) -> ExitCode {
     for (name, nearest) in environment.unknown() {
         eprintln!("warning: {name} is not a setting; did you mean {nearest}?");
     }
-    println!("configuration is valid");
-    ExitCode::from(OK)
+    match Config::load(flags, environment) {
+        Ok(_valid) => {
+            println!("configuration is valid");
+            ExitCode::from(OK)
+        }
+        Err(errors) => fail(USAGE_OR_CONFIG, &errors),
+    }
 }
 
-fn ready(config: &Config) -> ExitCode {
-    match healthcheck::check(config.admin.listen) {
+fn healthcheck(flags: &Flags, environment: &Environment) -> ExitCode {
+    let admin = match Config::admin_listen(flags, environment) {
+        Ok(admin) => admin,
+        Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
+    };
+    match healthcheck::check(admin) {
         Ok(()) => ExitCode::from(OK),
         Err(unready) => fail(USAGE_OR_CONFIG, &format!("error: not ready: {unready}")),
     }
 }
 
-fn serve(command: Command, config: Config, flags: Flags, environment: Environment) -> ExitCode {
+fn serve(command: Command, flags: Flags, environment: Environment) -> ExitCode {
+    let config = match Config::load(&flags, &environment) {
+        Ok(config) => config,
+        Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
+    };
     telemetry::init_logging();
     for (name, nearest) in environment.unknown() {
         tracing::warn!(

@@ -94,6 +94,7 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open")]
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "; another process has it",
@@ -136,6 +137,7 @@ pub enum AcceptRetry {
 }
 
 /// Decides what to do after a failed accept (accept(2), "Error handling").
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open")]
 pub fn accept_retry(error: &io::Error) -> AcceptRetry {
     match error.kind() {
         io::ErrorKind::ConnectionAborted

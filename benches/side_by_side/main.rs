@@ -7,6 +7,14 @@
 //!
 //! `ROUNDS` (default 5) and `SECONDS` (default 3) set how long it takes.
 
+#![allow(
+    missing_docs,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a benchmark that cannot go on should stop"
+)]
+
 use std::{env, error::Error};
 
 mod floor;

@@ -122,13 +122,28 @@ impl Config {
     ///
     /// Every fault found, each with its place.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigErrors> {
-        let path = flags
-            .config
-            .as_deref()
-            .or(environment.config_path().map(Path::new));
-        let document = document::read(path)?;
+        let document = document::read(path(flags, environment))?;
         resolve::config(&document, flags, environment)
     }
+
+    /// Reads only where the admin listener is. For `weir healthcheck`, which may run without
+    /// the flags that the process was started with.
+    ///
+    /// # Errors
+    ///
+    /// The faults of the admin section and of the file's syntax.
+    pub fn admin_listen(
+        flags: &Flags,
+        environment: &Environment,
+    ) -> Result<SocketAddr, ConfigErrors> {
+        let document = document::read(path(flags, environment))?;
+        resolve::admin_listen(&document, flags, environment)
+    }
+}
+
+fn path<'a>(flags: &'a Flags, environment: &'a Environment) -> Option<&'a Path> {
+    let from_environment = || environment.config_path().map(Path::new);
+    flags.config.as_deref().or_else(from_environment)
 }
 
 /// The default redirect listener.

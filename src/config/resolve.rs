@@ -54,6 +54,22 @@ pub(super) fn config(
     }
 }
 
+pub(super) fn admin_listen(
+    document: &Document,
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<SocketAddr, ConfigErrors> {
+    let faults = RefCell::default();
+    let admin = admin(
+        &Section::root(document, &faults),
+        &Overrides::new(flags, environment),
+    );
+    match ConfigErrors::new(faults.take()) {
+        Some(errors) => Err(errors),
+        None => Ok(admin.listen),
+    }
+}
+
 fn redirect(root: &Section<'_>, overrides: &Overrides<'_>) -> Option<Redirect> {
     let section = root.section("redirect");
     let cdn = section.value("cdn_host", overrides.cdn_host, CdnBase::parse);

@@ -119,7 +119,7 @@ async fn until(condition: impl Fn() -> bool, or: impl Future<Output = ()>) {
 
 fn calls_finished(shared: &Shared) -> u64 {
     shared
-        .workers
+        .workers()
         .iter()
         .map(|worker| worker.stats.calls_finished.get())
         .sum()
@@ -128,7 +128,7 @@ fn calls_finished(shared: &Shared) -> u64 {
 fn connections_accepted(shared: &Shared) -> u64 {
     let accepted = |protocol| {
         shared
-            .workers
+            .workers()
             .iter()
             .map(move |worker| worker.stats.connections(protocol).get())
     };

@@ -40,7 +40,7 @@ impl Collector for Shards {
 impl Shards {
     fn sum<'a>(&'a self, counter: impl Fn(&'a WorkerStats) -> &'a Counter) -> u64 {
         self.0
-            .workers
+            .workers()
             .iter()
             .map(|worker| counter(&worker.stats).get())
             .sum()
@@ -80,7 +80,7 @@ impl Shards {
         )?;
         let mut counts = [0; DURATION_BOUNDS.len() + 1];
         let mut sum = 0.0;
-        for worker in &self.0.workers {
+        for worker in self.0.workers() {
             let histogram = &worker.stats.call_duration;
             sum += histogram.sum().as_secs_f64();
             for (total, count) in counts.iter_mut().zip(histogram.counts()) {
@@ -106,7 +106,7 @@ impl Shards {
         let help = "Open client connections, by worker";
         let mut metric =
             encoder.encode_descriptor("connections_open", help, None, MetricType::Gauge)?;
-        for (index, worker) in self.0.workers.iter().enumerate() {
+        for (index, worker) in self.0.workers().iter().enumerate() {
             let open = i64::try_from(worker.open_connections()).unwrap_or(i64::MAX);
             let labels = [("worker", index.to_string())];
             ConstGauge::new(open).encode(metric.encode_family(&labels)?)?;

@@ -113,6 +113,6 @@ struct WorkerContext {
 
 impl WorkerContext {
     fn state(&self) -> &WorkerState {
-        &self.shared.workers[self.index]
+        self.shared.worker(self.index)
     }
 }

@@ -67,20 +67,20 @@ impl HandoverSender {
         shared: &Shared,
     ) -> Option<tokio::net::TcpStream> {
         let loads = shared
-            .workers
+            .workers()
             .iter()
             .map(|worker| worker.open_connections());
         let Some(other) = other_worker(own, loads) else {
             return Some(stream);
         };
-        let Ok(permit) = self.0[other].try_reserve() else {
+        let Some(Ok(permit)) = self.0.get(other).map(mpsc::Sender::try_reserve) else {
             return Some(stream);
         };
         // Deregisters it from this worker's runtime; it fails only with a broken runtime.
         let stream = stream.into_std().ok()?;
-        shared.workers[other].connection_opened();
-        shared.workers[own].connection_closed();
-        shared.workers[own].stats.handed_over.increment();
+        shared.worker(other).connection_opened();
+        shared.worker(own).connection_closed();
+        shared.worker(own).stats.handed_over.increment();
         permit.send(stream);
         None
     }

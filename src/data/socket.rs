@@ -1,5 +1,10 @@
 //! A client's socket with the bytes that were already read off it.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "`from <= until <= bytes.len()` holds in `Opening`"
+)]
+
 use std::{
     io,
     pin::Pin,

@@ -41,8 +41,11 @@ impl OriginClusters {
     pub(super) fn server_of<'a>(&self, host: &'a str) -> Option<&'a str> {
         let (server, _) = host.split_once('.')?;
         let suffix = host.get(server.len()..)?;
-        let listed = |cluster: &Box<str>| cluster.eq_ignore_ascii_case(suffix);
-        (self.any || self.suffixes.iter().any(listed)).then_some(server)
+        let mut listed = self
+            .suffixes
+            .iter()
+            .filter(|cluster| cluster.eq_ignore_ascii_case(suffix));
+        (self.any || listed.next().is_some()).then_some(server)
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Shared {
     /// How reloads went.
     pub reloads: Reloads,
     /// One entry a worker.
-    pub workers: Box<[WorkerState]>,
+    workers: Box<[WorkerState]>,
 }
 
 impl Shared {
@@ -40,6 +40,24 @@ impl Shared {
             reloads: Reloads::default(),
             workers,
         })
+    }
+
+    /// All workers, in the order of their indices.
+    pub fn workers(&self) -> &[WorkerState] {
+        &self.workers
+    }
+
+    /// One worker.
+    ///
+    /// # Panics
+    ///
+    /// If there is no worker of that index, which only our own start could get wrong.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "indices are given out by `app` alone"
+    )]
+    pub fn worker(&self, index: usize) -> &WorkerState {
+        &self.workers[index]
     }
 
     /// Client connections that are open now, over all workers.

@@ -1,5 +1,10 @@
 //! The statistics of one worker. Summed over all workers at the scrape.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "each array is as long as the enum or table that indexes it"
+)]
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,

@@ -1,5 +1,14 @@
 //! Integration tests: real sockets, the real application, one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a test that cannot go on should panic, and helpers are public to the modules beside them"
+)]
+
 mod cli;
 mod connections;
 mod differential;

@@ -58,7 +58,7 @@ impl Engine {
     }
 
     fn stats(&self) -> &WorkerStats {
-        &self.shared.workers[self.worker].stats
+        &self.shared.worker(self.worker).stats
     }
 }
 

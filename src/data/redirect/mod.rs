@@ -82,10 +82,6 @@ fn is_plain_redirect(request: &Request<Incoming>) -> bool {
 /// The answer to one request, as hyper waits for it. `Unpin`, so that the executor can poll it
 /// before it decides whether it needs a task.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is nearly all calls; boxing it would allocate for each"
-)]
 pub(in crate::data) enum Answer {
     Ready(Option<Response<AnswerBody>>),
     Redirect(UnaryCall),

@@ -91,7 +91,7 @@ impl GrpcAnswer {
         let status = self
             .trailers
             .get("grpc-status")
-            .or(self.headers.get("grpc-status"));
+            .or_else(|| self.headers.get("grpc-status"));
         status
             .expect("every call gets a status")
             .to_str()
@@ -105,7 +105,7 @@ impl GrpcAnswer {
         let message = self
             .trailers
             .get("grpc-message")
-            .or(self.headers.get("grpc-message"));
+            .or_else(|| self.headers.get("grpc-message"));
         let message = message
             .map(|value| value.to_str().unwrap())
             .unwrap_or_default();
