@@ -131,7 +131,7 @@ impl App {
 
         let control = ControlPlane {
             config: self.config,
-            shared,
+            shared: Arc::clone(&shared),
             admin_listener: self.admin_listener,
             health,
             phase,
@@ -144,7 +144,7 @@ impl App {
             // How it ended was reported by the worker's own end message or is past caring.
             let _ended = thread.join();
         }
-        tracing::info!("stopped: {report}");
+        tracing::info!(calls = shared.calls_finished(), "stopped: {report}");
         Ok(report)
     }
 }

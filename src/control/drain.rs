@@ -32,10 +32,35 @@ impl fmt::Display for DrainReport {
     }
 }
 
-/// Goes through the phases of a stop. Takes at most `lame_duck + timeout`.
-pub(super) async fn drain(shared: &Shared, phase: &PhaseSender, limits: &Drain) -> DrainReport {
-    let in_flight = shared.calls_in_flight();
-    let finished_before = calls_finished(shared);
+/// The counts when a stop began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    in_flight: u64,
+    finished_before: u64,
+}
+
+impl Progress {
+    pub(super) fn begin(shared: &Shared) -> Self {
+        Self {
+            in_flight: shared.calls_in_flight(),
+            finished_before: shared.calls_finished(),
+        }
+    }
+
+    /// Ends the stop: what is still in flight is cut.
+    pub(super) fn end(self, shared: &Shared, phase: &PhaseSender) -> DrainReport {
+        let report = DrainReport {
+            in_flight: self.in_flight,
+            finished: shared.calls_finished() - self.finished_before,
+            cut: shared.calls_in_flight(),
+        };
+        enter(phase, Phase::Cut);
+        report
+    }
+}
+
+/// Goes through the phases of a stop, up to its end. Takes at most `lame_duck + timeout`.
+pub(super) async fn drain(shared: &Shared, phase: &PhaseSender, limits: &Drain) {
     enter(phase, Phase::LameDuck);
     let lame_duck_over = Instant::now() + limits.lame_duck;
     let no_new_connection = quiet(limits.quiet, || connections_accepted(shared));
@@ -44,34 +69,17 @@ pub(super) async fn drain(shared: &Shared, phase: &PhaseSender, limits: &Drain) 
 
     enter(phase, Phase::Draining);
     let deadline = Instant::now() + limits.timeout;
-    let calls_done = until(
-        || shared.open_connections() == 0,
-        calls_done(shared, limits.quiet),
-    );
+    let all_closed = || until(|| shared.open_connections() == 0);
+    let calls_done = async {
+        tokio::select! {
+            () = all_closed() => {}
+            () = calls_done(shared, limits.quiet) => {}
+        }
+    };
     let _or_deadline = timeout_at(deadline, calls_done).await;
 
     enter(phase, Phase::ClosingIdle);
-    let all_closed = until(|| shared.open_connections() == 0, std::future::pending());
-    let _or_deadline = timeout_at(deadline, all_closed).await;
-
-    let finished = calls_finished(shared) - finished_before;
-    let cut = cut(shared, phase).cut;
-    DrainReport {
-        in_flight,
-        finished,
-        cut,
-    }
-}
-
-/// Ends whatever is left.
-pub(super) fn cut(shared: &Shared, phase: &PhaseSender) -> DrainReport {
-    let in_flight = shared.calls_in_flight();
-    enter(phase, Phase::Cut);
-    DrainReport {
-        in_flight,
-        finished: 0,
-        cut: in_flight,
-    }
+    let _or_deadline = timeout_at(deadline, all_closed()).await;
 }
 
 fn enter(phase: &PhaseSender, next: Phase) {
@@ -82,7 +90,7 @@ fn enter(phase: &PhaseSender, next: Phase) {
 /// Waits until no call is in flight and none began for a while.
 async fn calls_done(shared: &Shared, quiet_for: Duration) {
     loop {
-        quiet(quiet_for, || calls_finished(shared)).await;
+        quiet(quiet_for, || shared.calls_finished()).await;
         if shared.calls_in_flight() == 0 {
             return;
         }
@@ -104,25 +112,11 @@ async fn quiet(quiet_for: Duration, count: impl Fn() -> u64) {
     sleep(LOOK_EVERY).await;
 }
 
-/// Waits for a condition, or for something else.
-async fn until(condition: impl Fn() -> bool, or: impl Future<Output = ()>) {
-    let condition = async {
-        while !condition() {
-            sleep(LOOK_EVERY).await;
-        }
-    };
-    tokio::select! {
-        () = condition => {}
-        () = or => {}
+/// Waits for a condition.
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        sleep(LOOK_EVERY).await;
     }
-}
-
-fn calls_finished(shared: &Shared) -> u64 {
-    shared
-        .workers()
-        .iter()
-        .map(|worker| worker.stats.calls_finished.get())
-        .sum()
 }
 
 fn connections_accepted(shared: &Shared) -> u64 {

@@ -23,6 +23,8 @@ pub mod signals;
 
 pub use drain::DrainReport;
 
+use drain::Progress;
+
 /// What an operator asks of the running process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Command {
@@ -94,12 +96,16 @@ impl ControlPlane {
                 }
             }
         }
-        let drain = drain::drain(&self.shared, &self.phase, &self.config.drain);
-        turn_red(&self.health).await;
-        let report = tokio::select! {
-            report = drain => report,
-            () = asked_again(&mut self.commands) => drain::cut(&self.shared, &self.phase),
+        let progress = Progress::begin(&self.shared);
+        let drain = async {
+            turn_red(&self.health).await;
+            drain::drain(&self.shared, &self.phase, &self.config.drain).await;
         };
+        tokio::select! {
+            () = drain => {}
+            () = asked_again(&mut self.commands) => {}
+        }
+        let report = progress.end(&self.shared, &self.phase);
         admin.abort();
         Ok(report)
     }

@@ -65,6 +65,12 @@ impl Shared {
         self.workers.iter().map(WorkerState::open_connections).sum()
     }
 
+    /// Calls that ended since the process began, over all workers.
+    pub fn calls_finished(&self) -> u64 {
+        let finished = |worker: &WorkerState| worker.stats.calls_finished.get();
+        self.workers.iter().map(finished).sum()
+    }
+
     /// Calls that began and did not end yet, over all workers.
     pub fn calls_in_flight(&self) -> u64 {
         self.workers

@@ -1,0 +1,50 @@
+# What CI runs, one target each. `make check` is all of it but the conformance run.
+.PHONY: build run test check fmt clippy doc fuzz-smoke conformance bench bench-side-by-side docker-smoke docker-up deny
+
+CARGO ?= cargo
+
+build:
+	$(CARGO) build --release
+
+run:
+	$(CARGO) run --release -- demo
+
+test:
+	$(CARGO) test
+
+check: fmt clippy test doc fuzz-smoke
+
+fmt:
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+
+clippy:
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked
+
+# The fuzz target's checks on seeded mutations; needs no nightly compiler.
+fuzz-smoke:
+	$(CARGO) run --release --locked --manifest-path fuzz/Cargo.toml --target-dir target --bin smoke
+
+# Real grpcurl, ghz, grpcio and h2load against the release build. SECONDS_OF_LOAD=60 for a long run.
+conformance: build
+	tests/conformance/run
+
+# Licences, sources and duplicate versions (needs cargo-deny).
+deny:
+	$(CARGO) deny check bans licenses sources
+
+bench:
+	$(CARGO) bench --bench redirect_rule
+
+bench-side-by-side:
+	$(CARGO) bench --bench side_by_side
+
+# Builds the image, starts it with the compose file and asks it on its published ports.
+docker-smoke:
+	deploy/docker-smoke
+
+docker-up:
+	docker compose up --build
