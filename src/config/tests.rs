@@ -221,3 +221,27 @@ fn example_file_states_the_defaults() {
     let defaults = load_file("redirect: { cdn_host: cdn.example.com }\nworkers: 4\n").unwrap();
     assert_eq!(from_example, defaults);
 }
+
+#[test]
+fn readme_lists_every_key() {
+    let readme = include_str!("../../README.md");
+    let mut section = "";
+    let mut keys = 0;
+    for line in include_str!("../../config/example.yaml").lines() {
+        let Some((key, value)) = line.trim_start_matches("  # ").split_once(':') else {
+            continue;
+        };
+        let is_nested = key.starts_with(' ') || line.starts_with("  # ");
+        let name = match (is_nested, value.trim()) {
+            (true, _) => format!("`{section}.{}`", key.trim()),
+            (false, "") => {
+                section = key;
+                continue;
+            }
+            (false, _) => format!("`{key}`"),
+        };
+        assert!(readme.contains(&format!("| {name} |")), "{name} is not in the README's table");
+        keys += 1;
+    }
+    assert_eq!(keys, 18, "the example file has other keys than this test reads");
+}
