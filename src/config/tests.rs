@@ -240,8 +240,14 @@ fn readme_lists_every_key() {
             }
             (false, _) => format!("`{key}`"),
         };
-        assert!(readme.contains(&format!("| {name} |")), "{name} is not in the README's table");
+        assert!(
+            readme.contains(&format!("| {name} |")),
+            "{name} is not in the README's table"
+        );
         keys += 1;
     }
-    assert_eq!(keys, 18, "the example file has other keys than this test reads");
+    assert_eq!(
+        keys, 18,
+        "the example file has other keys than this test reads"
+    );
 }

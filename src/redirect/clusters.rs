@@ -1,6 +1,6 @@
 //! The origins whose videos are served.
 
-use crate::redirect::video_url::{is_ipv4_number, is_label};
+use crate::redirect::video_url::is_domain;
 
 /// The domains that origin servers stand in: one label before one of them is a server.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,8 +25,7 @@ impl OriginClusters {
                 any = true;
                 continue;
             }
-            let is_number = cluster.rsplit('.').next().is_some_and(is_ipv4_number);
-            if !cluster.split('.').all(is_label) || is_number {
+            if !is_domain(cluster) {
                 let cluster = cluster.to_owned();
                 return Err(ClusterError { index, cluster });
             }

@@ -109,42 +109,46 @@ fn split_host(authority: &str) -> Result<&str, Rejection> {
 }
 
 fn check_host(host: &str) -> Result<(), Rejection> {
-    if host.len() > HOST_BYTES_MAX || !host.split('.').all(is_label) {
+    let mut last_label: &[u8] = &[];
+    let mut has_punycode = false;
+    for label in host.as_bytes().split(|&byte| byte == b'.') {
+        if !is_label(label) {
+            return Err(Rejection::MalformedHost);
+        }
+        has_punycode |= label
+            .get(..4)
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"xn--"));
+        last_label = label;
+    }
+    if host.len() > HOST_BYTES_MAX || (has_punycode && !is_unchanged_by_idna(host)) {
         return Err(Rejection::MalformedHost);
     }
-    let last_label = host.rsplit('.').next().unwrap_or(host);
     if is_ipv4_number(last_label) {
         return Err(Rejection::IpLiteral);
-    }
-    if has_punycode_label(host) && !is_unchanged_by_idna(host) {
-        return Err(Rejection::MalformedHost);
     }
     Ok(())
 }
 
+/// Whether the text is a domain name that no parser takes for an IPv4 address.
+pub(super) fn is_domain(name: &str) -> bool {
+    let mut labels = name.as_bytes().split(|&byte| byte == b'.');
+    let last_label = name.as_bytes().rsplit(|&byte| byte == b'.').next();
+    labels.all(is_label) && !last_label.is_some_and(is_ipv4_number)
+}
+
 /// Whether the text is `[A-Za-z0-9-]{1,63}`.
-pub(super) fn is_label(label: &str) -> bool {
-    let is_label_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    (1..=63).contains(&label.len()) && label.bytes().all(is_label_byte)
+fn is_label(label: &[u8]) -> bool {
+    let is_label_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=63).contains(&label.len()) && label.iter().all(is_label_byte)
 }
 
 /// Whether a host that ends in this label is read as an IPv4 address, valid or not
 /// (WHATWG URL, "ends in a number").
-pub(super) fn is_ipv4_number(last_label: &str) -> bool {
-    let all_digits = last_label.bytes().all(|byte| byte.is_ascii_digit());
-    let hexadecimal = last_label
-        .strip_prefix("0x")
-        .or_else(|| last_label.strip_prefix("0X"))
-        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    all_digits || hexadecimal
-}
-
-fn has_punycode_label(host: &str) -> bool {
-    host.split('.').any(|label| {
-        label
-            .get(..4)
-            .is_some_and(|prefix| prefix.eq_ignore_ascii_case("xn--"))
-    })
+fn is_ipv4_number(last_label: &[u8]) -> bool {
+    if let [b'0', b'x' | b'X', digits @ ..] = last_label {
+        return digits.iter().all(u8::is_ascii_hexdigit);
+    }
+    last_label.iter().all(u8::is_ascii_digit)
 }
 
 /// Whether a WHATWG parser keeps this host as it is. Only for the rare punycode label, whose
