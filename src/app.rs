@@ -3,6 +3,7 @@
 use std::{
     io, iter,
     net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
     sync::Arc,
     thread,
 };
@@ -28,6 +29,7 @@ pub struct App {
     redirect_listeners: Vec<TcpListener>,
     admin_listener: TcpListener,
     connection_limit: usize,
+    workers: NonZeroUsize,
 }
 
 impl App {
@@ -38,17 +40,19 @@ impl App {
     /// The first address that cannot be bound.
     pub fn build(config: Config) -> Result<Self, BindError> {
         let room = net::connection_limit_for(net::raise_open_files_limit());
-        let connection_limit = config.connections.limit.map_or(room, usize::from);
-        if connection_limit > room {
+        let wanted = config.connections.limit.map_or(room, usize::from);
+        if wanted > room {
             tracing::warn!(
-                connection_limit,
+                wanted,
                 room,
-                "connections.limit is above what the limit of open files allows"
+                "connections.limit is lowered to what the limit of open files leaves"
             );
         }
+        let connection_limit = wanted.min(room);
+        let workers = config.workers.unwrap_or_else(net::usable_cores);
         let redirect_listeners = match &config.redirect {
             Some(redirect) => {
-                net::bind_for_workers("the redirect service", redirect.listen, config.workers)?
+                net::bind_for_workers("the redirect service", redirect.listen, workers)?
             }
             None => Vec::new(),
         };
@@ -58,6 +62,7 @@ impl App {
             redirect_listeners,
             admin_listener,
             connection_limit,
+            workers,
         })
     }
 
@@ -87,7 +92,7 @@ impl App {
             .map_err(RunError::Start)?;
         let redirect_addr = self.redirect_addr().map(tracing::field::display);
         let admin_addr = self.admin_addr().map(tracing::field::display);
-        let workers = self.config.workers.get();
+        let workers = self.workers.get();
         let shared = Shared::new(Snapshot::new(&self.config), workers);
         let (phase, phase_receiver) = shutdown::phases();
         let (health, health_server) = runtime.block_on(health_service());

@@ -6,12 +6,15 @@ use http::header;
 use tokio::runtime;
 
 use crate::{
-    config::Flags,
+    config::{Config, Environment, Flags},
     healthcheck::{Unready, get, reachable},
 };
 
-/// The demo's settings: what flags do not say, it needs no one to configure.
-pub fn flags(flags: Flags) -> Flags {
+/// The demo's flags: a CDN, if nothing else names one.
+pub fn flags(flags: Flags, environment: &Environment) -> Flags {
+    if Config::load(&flags, environment).is_ok() {
+        return flags;
+    }
     let cdn_host = flags
         .cdn_host
         .or_else(|| Some("cdn.example.com".to_owned()));

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Command::Check => check(&cli.flags, &environment),
         Command::Healthcheck => healthcheck(&cli.flags, &environment),
         Command::Serve => serve(command, cli.flags, environment),
-        Command::Demo => serve(command, demo::flags(cli.flags), environment),
+        Command::Demo => serve(command, demo::flags(cli.flags, &environment), environment),
     }
 }
 

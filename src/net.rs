@@ -1,9 +1,10 @@
-//! Sockets: binding listeners, the limit of open files, and when to retry an accept.
+//! What the system gives: listening sockets, open files, cores; and when to retry an accept.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
+    thread,
     time::Duration,
 };
 
@@ -102,6 +103,11 @@ fn bind_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
         _ => "",
     }
+}
+
+/// The cores that this process may use, by CPU affinity and cgroup quota.
+pub fn usable_cores() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Raises this process's limit of open files as far as it may, and returns it.

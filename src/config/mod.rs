@@ -38,7 +38,7 @@ pub struct Config {
     pub drain: Drain,
     /// Data-plane threads. Default: the cores that the process may use (CPU affinity and cgroup
     /// quota), bounds 1 to 1024. More than cores only adds switching.
-    pub workers: NonZeroUsize,
+    pub workers: Option<NonZeroUsize>,
 }
 
 /// The redirect service: gRPC and HTTP on one port.
@@ -77,7 +77,7 @@ pub struct Admin {
 pub struct Connections {
     /// Open client connections of the process; one more is closed at accept. Default: what the
     /// limit of open files leaves after a reserve of an eighth, at least 64, for the admin
-    /// listener and the rest of the process. A value above that is lowered to it, with a warning.
+    /// listener and the rest of the process. A higher value is lowered to that, with a warning.
     pub limit: Option<NonZeroUsize>,
     /// Time until a new connection's first byte, and until the end of an HTTP/2 preface.
     /// Default 10 s, bounds 100 ms to 10 min.
@@ -85,8 +85,9 @@ pub struct Connections {
     /// Time for a whole HTTP/1.1 request head once it has begun. Default 10 s, bounds 100 ms to
     /// 10 min.
     pub header_timeout: Duration,
-    /// Time that a connection may stay open with no call on it. Default 60 s, bounds 100 ms to
-    /// 24 h. Lower frees memory sooner and makes clients connect more often.
+    /// Time that a connection may stay open with no call on it, and (or `redirect.call_timeout`,
+    /// if that is longer) with calls of which none ends. Default 60 s, bounds 100 ms to 24 h.
+    /// Lower frees memory sooner and makes clients connect more often.
     pub idle_timeout: Duration,
     /// Age at which an HTTP/2 connection is asked to leave (GOAWAY), spread by a tenth either
     /// way, so that clients find new replicas. Default 30 min, bounds 1 s to 7 days.
@@ -99,7 +100,7 @@ pub struct Connections {
     pub streams_limit: NonZeroU32,
 }
 
-/// How a stop goes. The sum of the three is the longest a stop can take.
+/// How a stop goes. It takes `lame_duck + timeout` at the longest.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Drain {
     /// Longest time that new connections are still accepted after readiness went red, so that

@@ -55,8 +55,12 @@ impl Environment {
             .iter()
             .filter_map(|(name, _)| Some((name.clone(), nearest_setting(name)?)))
             .collect();
-        // Every field is an optional text, so there is nothing that could fail.
-        let variables = envy::from_iter(texts).unwrap_or_default();
+        // The exact names only, as envy ignores case. Then every field is an optional text that
+        // is given at most once, and nothing can fail.
+        let settings = texts
+            .into_iter()
+            .filter(|(name, _)| SETTINGS.contains(&name.as_str()));
+        let variables = envy::from_iter(settings).unwrap_or_default();
         Self { variables, unknown }
     }
 
@@ -81,7 +85,13 @@ fn nearest_setting(name: &str) -> Option<&'static str> {
         .find(|setting| strsim::damerau_levenshtein(name, setting) <= 2)
 }
 
-const SETTINGS: [&str; 3] = ["WEIR_REDIRECT_LISTEN", "WEIR_ADMIN_LISTEN", "WEIR_WORKERS"];
+const SETTINGS: [&str; 5] = [
+    "CDN_HOST",
+    "CONFIG_PATH",
+    "WEIR_REDIRECT_LISTEN",
+    "WEIR_ADMIN_LISTEN",
+    "WEIR_WORKERS",
+];
 
 /// A setting given outside the file: its name as the operator writes it, and its text.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,6 @@ use std::{
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::RangeInclusive,
     str::FromStr,
-    thread,
     time::Duration,
 };
 
@@ -32,9 +31,7 @@ pub(super) fn config(
     let admin = admin(&root, &overrides);
     let connections = connections(&root);
     let drain = drain(&root);
-    let workers = root
-        .value("workers", overrides.workers, |text| number(text, WORKERS))
-        .unwrap_or_else(usable_cores);
+    let workers = root.value("workers", overrides.workers, |text| number(text, WORKERS));
     root.finish();
     let nothing_to_do = redirect.is_none() && faults.borrow().is_empty();
     if nothing_to_do {
@@ -165,11 +162,6 @@ fn drain(root: &Section<'_>) -> Drain {
     };
     section.finish();
     drain
-}
-
-/// The cores that this process may use, by CPU affinity and cgroup quota.
-fn usable_cores() -> NonZeroUsize {
-    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

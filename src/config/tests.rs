@@ -78,7 +78,7 @@ fn flag_wins_over_environment_over_file() {
     let yaml = "redirect: { cdn_host: file.example, listen: 127.0.0.1:1 }\nworkers: 3\n";
     let host = |flags, variables: &[(&str, &str)]| {
         let config = load(yaml, flags, variables).unwrap();
-        assert_eq!(config.workers.get(), 3);
+        assert_eq!(config.workers, NonZeroUsize::new(3));
         config.redirect.unwrap().policy.cdn.host().to_owned()
     };
     let flag = Flags {
@@ -203,6 +203,8 @@ fn misspelled_variables_are_noticed() {
     let environment = environment(&[
         ("WEIR_REDIRCT_LISTEN", "x"),
         ("WEIR_WORKERS", "1"),
+        ("weir_workers", "2"),
+        ("cdn_host", "no setting"),
         // What Kubernetes sets for a Service named `weir`.
         ("WEIR_SERVICE_HOST", "10.0.0.1"),
         ("WEIR_PORT", "tcp://10.0.0.1:443"),

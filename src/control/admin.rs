@@ -64,8 +64,9 @@ async fn serve_connection(stream: TcpStream, pages: Router) {
         .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
-    // A broken connection is the client's affair; the pages have no side effects.
-    let _broken = connection.await;
+    // A broken connection is the client's affair: the pages have no side effects. One that reads
+    // nothing must not keep its place.
+    let _broken_or_elapsed = time::timeout(LIFETIME_MAX, connection).await;
 }
 
 #[derive(Clone, Debug)]
@@ -117,3 +118,5 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const CONNECTIONS_MAX: usize = 32;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A scraper connects anew after this; far above what any answer takes.
+const LIFETIME_MAX: Duration = Duration::from_secs(600);

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    data::{WorkerContext, connection},
+    data::{WorkerContext, serve::serve},
     net::{AcceptPause, AcceptRetry, accept_retry},
     shutdown::Phase,
     state::{AcceptFault, CloseCause},
@@ -18,25 +18,46 @@ use crate::{
 /// Accepts until the drain closes listeners, then takes what the kernel still holds: those
 /// clients believe that they are connected.
 pub(super) async fn accept(worker: Rc<WorkerContext>, listener: TcpListener) {
+    accept_until_draining(&worker, &listener).await;
+    match listener.into_std() {
+        Ok(listener) => accept_waiting(&worker, &listener),
+        Err(error) => tracing::error!(%error, "cannot accept what is waiting"),
+    }
+}
+
+async fn accept_until_draining(worker: &Rc<WorkerContext>, listener: &TcpListener) {
     let mut phase = worker.phase.clone();
     let mut pause = AcceptPause::default();
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = phase.wait_for(|&phase| phase >= Phase::Draining) => break,
+            _ = phase.wait_for(|&phase| phase >= Phase::Draining) => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                log_recovery(&worker, pause.reset());
-                admit(&worker, stream);
+                log_recovery(worker, pause.reset());
+                admit(worker, stream);
             }
-            Err(error) => rest(&worker, &error, &mut pause).await,
+            Err(error) => rest(worker, &error, &mut pause).await,
         }
     }
-    let mut no_waiting = std::task::Context::from_waker(std::task::Waker::noop());
-    while let std::task::Poll::Ready(Ok((stream, _))) = listener.poll_accept(&mut no_waiting) {
-        admit(&worker, stream);
+}
+
+/// Empties the kernel's queue. Asks the system itself: the runtime may stop early, by its budget
+/// or by what it remembers of the socket's readiness.
+fn accept_waiting(worker: &Rc<WorkerContext>, listener: &std::net::TcpListener) {
+    loop {
+        let accepted = listener.accept().and_then(|(stream, _)| {
+            stream.set_nonblocking(true)?;
+            TcpStream::from_std(stream)
+        });
+        match accepted {
+            Ok(stream) => admit(worker, stream),
+            Err(error) if accept_retry(&error) == AcceptRetry::AtOnce => {}
+            // Nothing is waiting any more, or there is no file for it.
+            Err(_would_block_or_exhausted) => return,
+        }
     }
 }
 
@@ -84,7 +105,7 @@ fn admit(worker: &Rc<WorkerContext>, stream: TcpStream) {
 }
 
 fn start(slot: ConnectionSlot, stream: TcpStream) {
-    task::spawn_local(connection::serve(slot, stream));
+    task::spawn_local(serve(slot, stream));
 }
 
 async fn rest(worker: &WorkerContext, error: &std::io::Error, pause: &mut AcceptPause) {

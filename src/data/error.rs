@@ -19,6 +19,9 @@ pub(super) enum CallError {
     /// The message did not arrive in time.
     #[error("call took longer than {timeout:?}")]
     DeadlineExceeded { timeout: Duration },
+    /// The client gave up before its message was whole; it never sees this.
+    #[error("call was cancelled")]
+    Cancelled,
     /// The service is not part of the current configuration.
     #[error("the redirect service is not configured")]
     NotConfigured,
@@ -35,7 +38,7 @@ pub(super) enum CallError {
     #[error("method not allowed; use GET")]
     MethodNotAllowed,
     /// A gRPC path without a gRPC request.
-    #[error("content-type must be application/grpc")]
+    #[error("gRPC needs HTTP/2 and the content-type application/grpc")]
     UnsupportedMediaType,
     /// A fault of ours.
     #[error("internal error")]
@@ -49,6 +52,7 @@ impl CallError {
             Self::Rejected(_) | Self::BadRequest(_) | Self::BadHost(_) => StatusCode::BAD_REQUEST,
             Self::MessageTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Cancelled => StatusCode::REQUEST_TIMEOUT,
             Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -63,6 +67,7 @@ impl CallError {
             Self::Rejected(_) | Self::BadRequest(_) | Self::BadHost(_) => Code::InvalidArgument,
             Self::MessageTooLarge { .. } => Code::ResourceExhausted,
             Self::DeadlineExceeded { .. } => Code::DeadlineExceeded,
+            Self::Cancelled => Code::Cancelled,
             Self::NotConfigured => Code::Unavailable,
             Self::NotFound | Self::MethodNotAllowed => Code::Unimplemented,
             Self::UnsupportedMediaType | Self::Panic => Code::Internal,
@@ -74,6 +79,7 @@ impl CallError {
             Self::Rejected(rejection) => rejection.reason(),
             Self::MessageTooLarge { .. } => RejectReason::MessageTooLarge,
             Self::DeadlineExceeded { .. } => RejectReason::DeadlineExceeded,
+            Self::Cancelled => RejectReason::Cancelled,
             Self::NotFound | Self::MethodNotAllowed => RejectReason::UnknownMethod,
             Self::NotConfigured => RejectReason::NotConfigured,
             Self::BadRequest(_) | Self::BadHost(_) | Self::UnsupportedMediaType => {

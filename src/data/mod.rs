@@ -24,6 +24,7 @@ mod executor;
 mod outbox;
 mod placement;
 pub mod redirect;
+mod serve;
 mod socket;
 
 pub use placement::{Handover, handovers};

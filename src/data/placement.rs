@@ -76,8 +76,11 @@ impl HandoverSender {
         let Some(Ok(permit)) = self.0.get(other).map(mpsc::Sender::try_reserve) else {
             return Some(stream);
         };
-        // Deregisters it from this worker's runtime; it fails only with a broken runtime.
-        let stream = stream.into_std().ok()?;
+        let Ok(stream) = stream.into_std() else {
+            // The runtime is broken, and the connection with it.
+            shared.worker(own).connection_closed();
+            return None;
+        };
         shared.worker(other).connection_opened();
         shared.worker(own).connection_closed();
         shared.worker(own).stats.handed_over.increment();

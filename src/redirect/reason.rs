@@ -23,6 +23,7 @@ pub enum RejectReason {
     MessageTooLarge,
     MalformedMessage,
     DeadlineExceeded,
+    Cancelled,
     UnknownMethod,
     BadRequest,
     NotConfigured,
@@ -31,7 +32,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Empty,
         Self::TooLong,
         Self::ControlCharacter,
@@ -48,6 +49,7 @@ impl RejectReason {
         Self::MessageTooLarge,
         Self::MalformedMessage,
         Self::DeadlineExceeded,
+        Self::Cancelled,
         Self::UnknownMethod,
         Self::BadRequest,
         Self::NotConfigured,
@@ -73,6 +75,7 @@ impl RejectReason {
             Self::MessageTooLarge => "message_too_large",
             Self::MalformedMessage => "malformed_message",
             Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Cancelled => "cancelled",
             Self::UnknownMethod => "unknown_method",
             Self::BadRequest => "bad_request",
             Self::NotConfigured => "not_configured",

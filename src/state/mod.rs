@@ -11,7 +11,7 @@ mod stats;
 mod turns;
 
 pub use reloads::Reloads;
-pub use snapshot::{Snapshot, SnapshotHandle};
+pub use snapshot::{RedirectSettings, Snapshot, SnapshotHandle};
 pub use stats::{
     AcceptFault, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, Protocol, WorkerStats,
 };

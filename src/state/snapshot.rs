@@ -9,8 +9,15 @@ use crate::{config::Config, redirect::RedirectPolicy};
 /// What a reload may change. Built whole, published whole, never changed.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The redirect service's rule; `None` where the service is not configured.
-    pub redirect: Option<RedirectPolicy>,
+    /// The redirect service's part; `None` where the service is not configured.
+    pub redirect: Option<RedirectSettings>,
+}
+
+/// What the redirect service answers by.
+#[derive(Clone, Debug)]
+pub struct RedirectSettings {
+    /// The rule.
+    pub policy: RedirectPolicy,
     /// Time allowed from a call's head to the end of its message.
     pub call_timeout: Duration,
 }
@@ -18,11 +25,11 @@ pub struct Snapshot {
 impl Snapshot {
     /// Builds the snapshot of a configuration.
     pub fn new(config: &Config) -> Self {
-        let redirect = config.redirect.as_ref();
-        Self {
-            redirect: redirect.map(|redirect| redirect.policy.clone()),
-            call_timeout: redirect.map_or(Duration::MAX, |redirect| redirect.call_timeout),
-        }
+        let redirect = config.redirect.as_ref().map(|redirect| RedirectSettings {
+            policy: redirect.policy.clone(),
+            call_timeout: redirect.call_timeout,
+        });
+        Self { redirect }
     }
 }
 

@@ -1,6 +1,11 @@
 //! The command line: what it prints and how it ends.
 
-use std::{fs, net::TcpListener, process::Output};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    process::Output,
+};
 
 use rustix::process::Signal;
 
@@ -153,5 +158,60 @@ async fn the_demo_needs_no_configuration() {
     assert!(
         head.starts_with("HTTP/1.1 200") && body.contains("/metrics"),
         "{head}\n{body}"
+    );
+}
+
+#[tokio::test]
+async fn the_demo_takes_the_operators_cdn() {
+    let mut command = weir();
+    command.arg("demo").env("CDN_HOST", "mine.example");
+    let process = Process::spawn(command);
+    let client = GrpcClient::connect(process.redirect).await;
+    let address = client.redirect(VIDEO).await.address();
+    assert!(
+        address == VIDEO || address.starts_with("http://mine.example/s1/"),
+        "{address}"
+    );
+}
+
+/// What the kernel has accepted when listeners close is served: those clients are connected.
+#[tokio::test]
+async fn connections_that_wait_to_be_accepted_are_not_lost_by_a_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    fs::write(
+        &file,
+        "drain: { lame_duck: 0s, quiet: 300ms, timeout: 10s }\n",
+    )
+    .unwrap();
+    let process = Process::start(&[
+        "--cdn-host=cdn",
+        "--workers=1",
+        "--config",
+        file.to_str().unwrap(),
+    ]);
+    // Nobody accepts while the process stands still, so the kernel's queue fills.
+    process.signal(Signal::STOP);
+    let request = format!("GET /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut clients = Vec::new();
+    for _ in 0..1_000 {
+        let mut stream = std::net::TcpStream::connect(process.redirect).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        clients.push(stream);
+    }
+    process.signal(Signal::TERM);
+    process.signal(Signal::CONT);
+    let mut answered = 0;
+    for mut stream in clients {
+        let mut answer = String::new();
+        let _reset = stream.read_to_string(&mut answer);
+        answered += usize::from(answer.starts_with("HTTP/1.1 302"));
+    }
+    assert_eq!(answered, 1_000);
+    let (status, last) = process.ended();
+    assert_eq!(status.code(), Some(0));
+    assert!(
+        last["message"].as_str().unwrap().ends_with("cut=0"),
+        "{last}"
     );
 }

@@ -38,18 +38,32 @@ async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn silent_connections_are_closed_and_disturb_nobody() {
-    let app = TestApp::start("", &limits("first_byte_timeout: 300ms"));
-    let mut silent = Vec::new();
-    for _ in 0..500 {
-        silent.push(TcpStream::connect(app.redirect).await.unwrap());
+async fn ten_thousand_silent_connections_are_closed_and_disturb_nobody() {
+    raise_own_limit();
+    let (_directory, config) = config_file("connections: { first_byte_timeout: 3s }\n");
+    let process = Process::start(&["--cdn-host=cdn.example.com", "--config", &config]);
+    let silent = flood(&process, 10_000).await;
+    assert_eq!(
+        silent.len(),
+        10_000,
+        "this test needs a limit of 12,000 open files"
+    );
+    let client = GrpcClient::connect(process.redirect).await;
+    for _ in 0..100 {
+        assert_eq!(client.redirect(VIDEO).await.code(), 0);
     }
-    let client = GrpcClient::connect(app.redirect).await;
-    assert_eq!(client.redirect(VIDEO).await.code(), 0);
     for mut stream in silent {
         assert!(until_closed(&mut stream).await.is_empty());
     }
-    app.until_metric(&closed("first_byte_timeout"), 500).await;
+    let (_, page) = http1(
+        process.admin,
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert_eq!(
+        crate::support::metric(&page, &closed("first_byte_timeout")),
+        10_000
+    );
     assert_eq!(client.redirect(VIDEO).await.code(), 0);
 }
 
@@ -176,7 +190,7 @@ async fn an_aged_connection_that_stays_is_cut_after_the_grace() {
 #[tokio::test]
 async fn a_connection_whose_calls_all_hang_is_closed() {
     // The client's window is shut, so no answer can leave.
-    let app = TestApp::start("", &limits("idle_timeout: 300ms"));
+    let app = TestApp::start("  call_timeout: 200ms\n", &limits("idle_timeout: 300ms"));
     let stream = TcpStream::connect(app.redirect).await.unwrap();
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(0);
@@ -191,6 +205,36 @@ async fn a_connection_whose_calls_all_hang_is_closed() {
     let _ended = timeout(PATIENCE, connection).await.expect("never closed");
     app.until_metric(&closed("stalled"), 1).await;
     app.until_metric("weir_calls_in_flight", 0).await;
+}
+
+/// A call's own deadline comes before its connection counts as stalled, however short that is.
+#[tokio::test]
+async fn a_slow_call_ends_by_its_deadline_and_its_connection_lives_on() {
+    let app = TestApp::start("  call_timeout: 400ms\n", &limits("idle_timeout: 200ms"));
+    let client = GrpcClient::connect(app.redirect).await;
+    let mut requests = client.requests.clone().ready().await.unwrap();
+    let (response, _send) = requests
+        .send_request(grpc_request(proto::REDIRECT_PATH), false)
+        .unwrap();
+    assert_eq!(read(response.await.unwrap()).await.unwrap().code(), 4);
+    assert_eq!(client.redirect(VIDEO).await.code(), 0);
+}
+
+/// Closing a kept-alive HTTP/1.1 connection for its age would race with the next request.
+#[tokio::test]
+async fn http1_connections_have_no_age_limit() {
+    let app = TestApp::start("", &limits("age_limit: 1s"));
+    let mut stream = TcpStream::connect(app.redirect).await.unwrap();
+    let request = format!("GET /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1_500) {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("the connection was closed"));
+        }
+        assert!(head.starts_with(b"HTTP/1.1 302"));
+    }
 }
 
 #[tokio::test]
@@ -358,6 +402,14 @@ async fn flood(process: &Process, count: usize) -> Vec<TcpStream> {
     streams
 }
 
+/// Writes a configuration file; it goes with the directory.
+fn config_file(yaml: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    (directory, file.to_str().unwrap().to_owned())
+}
+
 /// Lets this process hold as many connections as a flood needs.
 fn raise_own_limit() {
     weir::net::raise_open_files_limit();
@@ -387,8 +439,15 @@ async fn busy_share(process: &Process) -> f64 {
 #[tokio::test]
 async fn the_connection_limit_keeps_files_free_in_a_flood() {
     raise_own_limit();
-    let process =
-        Process::start_with_open_files(256, &["--cdn-host=cdn.example.com", "--workers=2"]);
+    // A limit that is too high is lowered to what there are files for.
+    let (_directory, config) = config_file("connections: { limit: 100000 }\n");
+    let arguments = [
+        "--cdn-host=cdn.example.com",
+        "--workers=2",
+        "--config",
+        &config,
+    ];
+    let process = Process::start_with_open_files(256, &arguments);
     let streams = flood(&process, 2_000).await;
     assert_eq!(streams.len(), 2_000);
     // The control plane answers all the while.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::Request;
 
-use crate::support::{GrpcClient, TestApp, VIDEO, http1, read};
+use crate::support::{GrpcClient, TestApp, VIDEO, framed_call, grpc_request, http1, read};
 
 const CDN: &str = "http://cdn.example.com/s1/video/123/xcg2djHckad.m3u8";
 
@@ -146,14 +146,57 @@ async fn other_methods_are_not_allowed() {
 }
 
 #[tokio::test]
-async fn grpc_paths_need_grpc_requests() {
+async fn grpc_needs_http2_and_its_content_type() {
     let app = TestApp::plain();
-    let request = "POST /loadBalancer.loadBalancer/Redirect HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
-    check_fault(
-        http1(app.redirect, request).await,
-        415,
-        "content-type must be application/grpc",
-    );
+    for content_type in [
+        "application/json",
+        "application/grpc",
+        "application/grpc-web",
+    ] {
+        let request = format!(
+            "POST /loadBalancer.loadBalancer/Redirect HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n\
+             Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+        );
+        let message = "gRPC needs HTTP/2 and the content-type application/grpc";
+        check_fault(http1(app.redirect, &request).await, 415, message);
+    }
+    let client = GrpcClient::connect(app.redirect).await;
+    let mut request = grpc_request(weir::proto::REDIRECT_PATH);
+    request
+        .headers_mut()
+        .insert("content-type", "application/grpc-web".parse().unwrap());
+    let answer = client
+        .try_call(request, vec![framed_call(VIDEO)])
+        .await
+        .unwrap();
+    assert_eq!(answer.http_status, 415);
+}
+
+#[tokio::test]
+async fn head_over_http2_gets_no_body() {
+    let app = TestApp::plain();
+    let client = GrpcClient::connect(app.redirect).await;
+    let request = Request::head("http://localhost/redirect?video=x")
+        .body(())
+        .unwrap();
+    let answer = client.try_call(request, vec![Bytes::new()]).await.unwrap();
+    assert_eq!((answer.http_status, answer.body.len()), (400, 0));
+}
+
+#[tokio::test]
+async fn http2_host_must_be_the_authority() {
+    let app = TestApp::plain();
+    let client = GrpcClient::connect(app.redirect).await;
+    for (host, status) in [
+        ("localhost", 302),
+        ("LOCALHOST", 302),
+        ("evil.example", 400),
+    ] {
+        let request = Request::get(format!("http://localhost/redirect?video={VIDEO}"));
+        let request = request.header("host", host).body(()).unwrap();
+        let answer = client.try_call(request, vec![Bytes::new()]).await.unwrap();
+        assert_eq!(answer.http_status, status, "{host}");
+    }
 }
 
 #[tokio::test]

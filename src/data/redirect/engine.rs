@@ -3,6 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -37,7 +38,8 @@ impl Engine {
 
     fn decide(&self, video: String) -> Result<String, CallError> {
         let snapshot = self.shared.snapshot.load();
-        let policy = snapshot.redirect.as_ref().ok_or(CallError::NotConfigured)?;
+        let settings = snapshot.redirect.as_ref().ok_or(CallError::NotConfigured)?;
+        let policy = &settings.policy;
         let accepted = policy.accept(&video)?;
         let target = policy.target(self.shared.turns.take());
         self.stats().redirects(target).increment();
@@ -53,8 +55,10 @@ impl Engine {
     }
 
     /// The longest that a call's message may take.
-    pub(super) fn call_timeout(&self) -> std::time::Duration {
-        self.shared.snapshot.load().call_timeout
+    pub(in crate::data) fn call_timeout(&self) -> Duration {
+        let snapshot = self.shared.snapshot.load();
+        let settings = snapshot.redirect.as_ref();
+        settings.map_or(Duration::ZERO, |settings| settings.call_timeout)
     }
 
     fn stats(&self) -> &WorkerStats {

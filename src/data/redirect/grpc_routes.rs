@@ -20,7 +20,7 @@ use tower_service::Service as _;
 
 use crate::{
     config::Reflection,
-    data::redirect::Engine,
+    data::redirect::{Engine, unary_call::MESSAGE_BYTES_MAX},
     proto::{DESCRIPTOR, load_balancer_server::LoadBalancerServer},
 };
 
@@ -36,8 +36,8 @@ impl GrpcRoutes {
         reflection: Reflection,
     ) -> Self {
         let router = tonic::service::Routes::from(axum::Router::new().fallback(unknown));
-        let redirect = LoadBalancerServer::new(engine)
-            .max_decoding_message_size(super::unary_call::MESSAGE_BYTES_MAX);
+        let redirect = LoadBalancerServer::new(engine).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let health = health.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let routes = router.add_service(redirect).add_service(health);
         Self(
             match reflection {
@@ -78,7 +78,9 @@ fn with_reflection(routes: Routes) -> Routes {
     let v1alpha = builder()
         .build_v1alpha()
         .expect("compiled-in descriptors are valid");
-    routes.add_service(v1).add_service(v1alpha)
+    routes
+        .add_service(v1.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(v1alpha.max_decoding_message_size(MESSAGE_BYTES_MAX))
 }
 
 async fn unknown(uri: http::Uri) -> Response<tonic::body::Body> {

@@ -23,7 +23,7 @@ pub(super) fn answer<B>(connection: &Rc<Connection>, request: &Request<B>) -> Re
     let doubtful = matches!(answer, Err(CallError::BadHost(_)));
     let mut response = match answer {
         Ok(location) => found(location, call),
-        Err(error) => refused(error, call),
+        Err(error) => refused(error, request.method(), call),
     };
     if connection.is_last_answer() || (doubtful && request.version() < Version::HTTP_2) {
         response
@@ -68,17 +68,34 @@ fn video_of<B>(request: &Request<B>) -> Result<Cow<'_, str>, CallError> {
         })
 }
 
-/// HTTP/1.1 needs exactly one valid `Host` (RFC 9112 section 3.2); hyper does not check that.
+/// HTTP/1.1 needs exactly one valid `Host` (RFC 9112 section 3.2), and HTTP/2 one that is its
+/// `:authority` (RFC 9113 section 8.3.1); hyper checks neither.
 fn check_host<B>(request: &Request<B>) -> Result<(), CallError> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    let (first, second) = (hosts.next(), hosts.next());
-    let fault = match (first, second) {
+    let fault = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => Some("more than one Host header"),
         (None, None) if request.version() == Version::HTTP_11 => Some("the Host header is missing"),
         (Some(host), None) if !is_authority(host) => Some("the Host header is malformed"),
+        (Some(host), None) if contradicts(host, request) => {
+            Some("the Host header is not the :authority")
+        }
         (Some(_) | None, None) => None,
     };
     fault.map_or(Ok(()), |fault| Err(CallError::BadHost(fault)))
+}
+
+fn contradicts<B>(host: &HeaderValue, request: &Request<B>) -> bool {
+    // An HTTP/1.1 request in absolute form may differ: its target wins (RFC 9112 section 3.2.2).
+    let authority = request
+        .uri()
+        .authority()
+        .filter(|_| request.version() == Version::HTTP_2);
+    authority.is_some_and(|authority| {
+        !authority
+            .as_str()
+            .as_bytes()
+            .eq_ignore_ascii_case(host.as_bytes())
+    })
 }
 
 fn is_authority(host: &HeaderValue) -> bool {
@@ -95,10 +112,14 @@ fn found(location: HeaderValue, call: Call) -> Response<AnswerBody> {
     response
 }
 
-fn refused(error: CallError, call: Call) -> Response<AnswerBody> {
+fn refused(error: CallError, method: &Method, call: Call) -> Response<AnswerBody> {
     let status = error.http_status();
     let body = serde_json::json!({ "code": status.as_u16(), "message": error.to_string() });
-    let mut response = Response::new(AnswerBody::whole(Bytes::from(body.to_string()), call));
+    let mut response = Response::new(match *method {
+        // hyper drops the body of such an answer over HTTP/1.1 alone.
+        Method::HEAD => AnswerBody::empty(call),
+        _ => AnswerBody::whole(Bytes::from(body.to_string()), call),
+    });
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(

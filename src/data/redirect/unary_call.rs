@@ -2,33 +2,32 @@
 //!
 //! Nearly every call is one small message in one frame. It is read, decoded, answered and
 //! written here; whatever is not as expected is given to tonic's generated service with the
-//! bytes that were read, so that its answers are tonic's own. Differs from tonic in two answers
-//! that the contract asks for: `RESOURCE_EXHAUSTED` for a message that is too long, and
-//! `DEADLINE_EXCEEDED` for a deadline that passed. A test holds both ways against each other.
+//! bytes that were read, so that its answers are tonic's own. Differs from tonic in three answers
+//! that the contract asks for: `RESOURCE_EXHAUSTED` for a message that is too long,
+//! `DEADLINE_EXCEEDED` for a deadline that passed, and `INVALID_ARGUMENT` for a text that is not
+//! UTF-8. A test holds both ways against each other.
 
 use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Request, Response, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, header, request};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prost::Message as _;
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     data::{
         connection::{Call, Connection},
         error::CallError,
-        redirect::{AnswerBody, grpc_routes::RoutesFuture},
+        redirect::{AnswerBody, deadline::Deadline, grpc_routes::RoutesFuture},
     },
     proto,
-    redirect::RejectReason,
+    redirect::{RejectReason, Rejection},
 };
 
 /// The longest message, without its prefix. Video URLs are at most 8 KiB.
@@ -43,18 +42,14 @@ pub(in crate::data) struct UnaryCall {
     /// Taken by the answer.
     call: Option<Call>,
     head: Option<request::Parts>,
-    /// The client's own time limit.
-    timeout: Option<Duration>,
+    deadline: Deadline,
     received: Received,
     step: Step,
 }
 
 #[derive(Debug)]
 enum Step {
-    Reading {
-        body: Incoming,
-        deadline: Option<Pin<Box<Sleep>>>,
-    },
+    Reading(Incoming),
     AskingTonic(RoutesFuture),
 }
 
@@ -62,38 +57,76 @@ impl UnaryCall {
     pub(super) fn new(connection: &Rc<Connection>, request: Request<Incoming>) -> Self {
         let call = connection.call_started();
         let (head, body) = request.into_parts();
-        let timeout = head.headers.get("grpc-timeout").and_then(parse_timeout);
+        let timeout_max = connection.worker().redirect.call_timeout();
+        let grpc_timeout = head.headers.get("grpc-timeout");
         Self {
+            deadline: Deadline::new(call.started_at(), grpc_timeout, timeout_max),
             connection: Rc::clone(connection),
             call: Some(call),
             head: Some(head),
-            timeout,
             received: Received::Nothing,
-            step: Step::Reading {
-                body,
-                deadline: None,
-            },
+            step: Step::Reading(body),
+        }
+    }
+
+    fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
+        loop {
+            let Step::Reading(body) = &mut self.step else {
+                return Poll::Pending;
+            };
+            match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    let complete = body.is_end_stream();
+                    if self.received.push(data) == Fit::TooLong {
+                        let bytes_max = MESSAGE_BYTES_MAX;
+                        return Poll::Ready(self.refuse(CallError::MessageTooLarge { bytes_max }));
+                    }
+                    if complete {
+                        return self.answer();
+                    }
+                }
+                Poll::Ready(None) => return self.answer(),
+                // Nobody waits for the answer any more, so it must not cost a turn.
+                Poll::Ready(Some(Err(_reset))) => {
+                    return Poll::Ready(self.refuse(CallError::Cancelled));
+                }
+                Poll::Pending => return self.deadline.poll(cx).map(|()| self.refuse_late()),
+            }
         }
     }
 
     /// Answers from the whole request body.
     fn answer(&mut self) -> Poll<Response<AnswerBody>> {
-        if self
-            .timeout
-            .is_some_and(|timeout| self.elapsed() >= timeout)
-        {
-            return Poll::Ready(self.deadline_exceeded());
+        if self.deadline.has_passed() {
+            return Poll::Ready(self.refuse_late());
         }
         let received = self.received.take();
-        let Some(video) = decode(&received) else {
-            return self.ask_tonic(received);
+        let decoded = if self.is_compressed() {
+            Decoded::Other
+        } else {
+            decode(&received)
         };
-        let answer = self.connection.worker().redirect.redirect(video);
+        let answer = match decoded {
+            Decoded::Video(video) => self.connection.worker().redirect.redirect(video),
+            Decoded::NotUtf8(rejection) => return Poll::Ready(self.refuse(rejection.into())),
+            Decoded::Other => return self.ask_tonic(received),
+        };
         let call = self.end_call();
         Poll::Ready(match answer {
             Ok(redirect) => ok_response(AnswerBody::message(encode(redirect), call)),
             Err(error) => error_response(error, call),
         })
+    }
+
+    fn is_compressed(&self) -> bool {
+        let encoding = self
+            .head
+            .as_ref()
+            .and_then(|head| head.headers.get("grpc-encoding"));
+        encoding.is_some_and(|encoding| encoding != "identity")
     }
 
     /// Leaves a body that is not one whole plain message to tonic.
@@ -104,11 +137,22 @@ impl UnaryCall {
         Poll::Pending
     }
 
-    fn deadline_exceeded(&mut self) -> Response<AnswerBody> {
-        let call_timeout = self.connection.worker().redirect.call_timeout();
-        let timeout = self
-            .timeout
-            .map_or(call_timeout, |timeout| timeout.min(call_timeout));
+    fn poll_tonic(&mut self, cx: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
+        let Step::AskingTonic(response) = &mut self.step else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(Ok(response)) = Pin::new(response).poll(cx) else {
+            return Poll::Pending;
+        };
+        if let Some(reason) = reason_of_tonics(response.headers()) {
+            self.connection.worker().redirect.reject(reason);
+        }
+        let call = self.end_call();
+        Poll::Ready(response.map(|body| AnswerBody::answered_by_tonic(body, call)))
+    }
+
+    fn refuse_late(&mut self) -> Response<AnswerBody> {
+        let timeout = self.deadline.timeout();
         self.refuse(CallError::DeadlineExceeded { timeout })
     }
 
@@ -122,96 +166,26 @@ impl UnaryCall {
         call.answered();
         call
     }
-
-    fn elapsed(&self) -> Duration {
-        self.call
-            .as_ref()
-            .map_or(Duration::ZERO, |call| call.started_at().elapsed())
-    }
-
-    /// When the message must be complete.
-    fn deadline_at(&self) -> Instant {
-        let call_timeout = self.connection.worker().redirect.call_timeout();
-        let timeout = self
-            .timeout
-            .map_or(call_timeout, |timeout| timeout.min(call_timeout));
-        let started_at = self
-            .call
-            .as_ref()
-            .map_or_else(Instant::now, Call::started_at);
-        started_at + timeout
-    }
-
-    fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
-        loop {
-            let Step::Reading { body, .. } = &mut self.step else {
-                return Poll::Pending;
-            };
-            match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Ok(data) = frame.into_data() else {
-                        continue;
-                    };
-                    let complete = body.is_end_stream();
-                    if self.received.push(data) == Fit::TooLong {
-                        return Poll::Ready(self.refuse(CallError::MessageTooLarge {
-                            bytes_max: MESSAGE_BYTES_MAX,
-                        }));
-                    }
-                    if complete {
-                        return self.answer();
-                    }
-                }
-                // A client that gave up reads no answer; an end without END_STREAM is an end.
-                Poll::Ready(None | Some(Err(_))) => return self.answer(),
-                Poll::Pending => return self.poll_deadline(cx),
-            }
-        }
-    }
-
-    /// Only a call that has to wait for its message gets a timer.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
-        let deadline_at = self.deadline_at();
-        let Step::Reading { deadline, .. } = &mut self.step else {
-            return Poll::Pending;
-        };
-        let deadline = deadline.get_or_insert_with(|| Box::pin(sleep_until(deadline_at)));
-        deadline
-            .as_mut()
-            .poll(cx)
-            .map(|()| self.deadline_exceeded())
-    }
-
-    fn poll_tonic(&mut self, cx: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
-        let Step::AskingTonic(response) = &mut self.step else {
-            return Poll::Pending;
-        };
-        let Poll::Ready(Ok(response)) = Pin::new(response).poll(cx) else {
-            return Poll::Pending;
-        };
-        // A status in the head is a fault of the framing: the engine's own are counted there.
-        if response.headers().contains_key("grpc-status") {
-            self.connection
-                .worker()
-                .redirect
-                .reject(RejectReason::MalformedMessage);
-        }
-        let call = self.end_call();
-        Poll::Ready(response.map(|body| AnswerBody::answered_by_tonic(body, call)))
-    }
 }
 
 impl Future for UnaryCall {
     type Output = Response<AnswerBody>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Step::Reading { .. } = self.step
-            && let Poll::Ready(response) = self.poll_reading(cx)
-        {
+        if let Poll::Ready(response) = self.poll_reading(cx) {
             return Poll::Ready(response);
         }
         self.poll_tonic(cx)
     }
+}
+
+/// The reason to count for a fault that tonic found. The engine has counted its own.
+fn reason_of_tonics(headers: &HeaderMap) -> Option<RejectReason> {
+    let code = tonic::Status::from_header_map(headers)?.code();
+    if code == tonic::Code::Internal {
+        return Some(RejectReason::MalformedMessage);
+    }
+    (code == tonic::Code::Unimplemented).then_some(RejectReason::UnknownMethod)
 }
 
 /// The bytes of a request body so far. One frame, as nearly always, is not copied.
@@ -274,16 +248,47 @@ fn message_bytes(received: &[u8]) -> Option<usize> {
     (flag == 0).then_some(length)
 }
 
-/// The video of exactly one whole, uncompressed, well-formed message; `None` for all else.
-fn decode(received: &Bytes) -> Option<String> {
-    let length = message_bytes(received)?;
-    let message = received.get(PREFIX_BYTES..)?;
-    if message.len() != length {
-        return None;
+/// What a request body holds.
+#[derive(Debug, PartialEq)]
+enum Decoded {
+    /// Exactly one whole, uncompressed, well-formed message.
+    Video(String),
+    /// The same, but its text is none.
+    NotUtf8(Rejection),
+    /// Anything else.
+    Other,
+}
+
+fn decode(received: &Bytes) -> Decoded {
+    let length = message_bytes(received);
+    let Some(message) = received
+        .get(PREFIX_BYTES..)
+        .filter(|message| Some(message.len()) == length)
+    else {
+        return Decoded::Other;
+    };
+    if let Ok(request) = proto::Request::decode(message) {
+        return Decoded::Video(request.video);
     }
-    proto::Request::decode(message)
-        .ok()
-        .map(|request| request.video)
+    // A text that is no UTF-8 is a bad URL like another; tonic would call it a fault of ours.
+    match UncheckedRequest::decode(message) {
+        Ok(request) if !request.video.is_ascii() => {
+            let at = request
+                .video
+                .iter()
+                .position(|byte| !byte.is_ascii())
+                .unwrap_or(0);
+            Decoded::NotUtf8(Rejection::NonAscii { at })
+        }
+        Ok(_) | Err(_) => Decoded::Other,
+    }
+}
+
+/// A request whose text is not checked.
+#[derive(Clone, PartialEq, prost::Message)]
+struct UncheckedRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    video: Vec<u8>,
 }
 
 fn encode(redirect: String) -> Bytes {
@@ -310,41 +315,9 @@ fn error_response(error: CallError, call: Call) -> Response<AnswerBody> {
     response.map(|()| AnswerBody::empty(call))
 }
 
-/// Reads a `grpc-timeout`: up to 8 digits and a unit. A malformed one is ignored, as tonic does.
-fn parse_timeout(value: &HeaderValue) -> Option<Duration> {
-    let (unit, digits) = value.as_bytes().split_last()?;
-    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let amount: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(match unit {
-        b'H' => Duration::from_secs(amount * 3600),
-        b'M' => Duration::from_secs(amount * 60),
-        b'S' => Duration::from_secs(amount),
-        b'm' => Duration::from_millis(amount),
-        b'u' => Duration::from_micros(amount),
-        b'n' => Duration::from_nanos(amount),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn timeouts_are_digits_and_a_unit() {
-        let parse = |text| parse_timeout(&HeaderValue::from_static(text));
-        assert_eq!(parse("1H"), Some(Duration::from_secs(3600)));
-        assert_eq!(parse("2M"), Some(Duration::from_secs(120)));
-        assert_eq!(parse("99999999S"), Some(Duration::from_secs(99_999_999)));
-        assert_eq!(parse("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(parse("7u"), Some(Duration::from_micros(7)));
-        assert_eq!(parse("0n"), Some(Duration::ZERO));
-        for text in ["", "S", "1", "1s", "-1S", "+1S", "123456789S", "1 S"] {
-            assert_eq!(parse(text), None, "{text:?}");
-        }
-    }
 
     #[test]
     fn only_one_whole_plain_message_is_decoded() {
@@ -355,24 +328,23 @@ mod tests {
             bytes.put_slice(message);
             bytes.freeze()
         };
-        assert_eq!(decode(&framed(0, 3, b"\x0a\x01v")).as_deref(), Some("v"));
-        assert_eq!(decode(&framed(0, 0, b"")).as_deref(), Some(""));
+        let video = |text: &str| Decoded::Video(text.to_owned());
+        assert_eq!(decode(&framed(0, 3, b"\x0a\x01v")), video("v"));
+        assert_eq!(decode(&framed(0, 0, b"")), video(""));
         for (flag, length, message) in [
             (1, 3, &b"\x0a\x01v"[..]),
             (2, 3, b"\x0a\x01v"),
             (0, 4, b"\x0a\x01v"),
             (0, 2, b"\x0a\x01v"),
             (0, 3, b"\x0a\x02v"),
-            (0, 3, b"\x0a\x01\xff"),
         ] {
-            assert_eq!(
-                decode(&framed(flag, length, message)),
-                None,
-                "flag {flag}, length {length}"
-            );
+            let decoded = decode(&framed(flag, length, message));
+            assert_eq!(decoded, Decoded::Other, "flag {flag}, length {length}");
         }
-        assert_eq!(decode(&Bytes::from_static(b"\0\0\0")), None);
-        assert_eq!(decode(&Bytes::new()), None);
+        assert_eq!(decode(&Bytes::from_static(b"\0\0\0")), Decoded::Other);
+        assert_eq!(decode(&Bytes::new()), Decoded::Other);
+        let not_utf8 = Decoded::NotUtf8(Rejection::NonAscii { at: 1 });
+        assert_eq!(decode(&framed(0, 4, b"\x0a\x02v\xff")), not_utf8);
     }
 
     #[test]

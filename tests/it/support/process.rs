@@ -60,7 +60,8 @@ impl Process {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
+    /// Starts a prepared command, on ports that the system chooses.
+    pub fn spawn(mut command: Command) -> Self {
         command.args([
             "--redirect-listen=127.0.0.1:0",
             "--admin-listen=127.0.0.1:0",
