@@ -35,12 +35,45 @@ const SEEDS: &[&str] = &[
 
 /// What mutations put in: bytes and words that URL parsers treat differently.
 const WORDS: &[&str] = &[
-    "@", "\\", "/", "//", ":", "?", "#", ".", "..", "%", "%2f", "%00", "[", "]", "xn--", "0x", "1", "65535", "-", "_", "*", "\t", "\n", " ", "\0",
-    "\u{e9}", "\u{ff0e}", "origin-cluster", "example.com", "http://", "https://", "s1", "S1",
+    "@",
+    "\\",
+    "/",
+    "//",
+    ":",
+    "?",
+    "#",
+    ".",
+    "..",
+    "%",
+    "%2f",
+    "%00",
+    "[",
+    "]",
+    "xn--",
+    "0x",
+    "1",
+    "65535",
+    "-",
+    "_",
+    "*",
+    "\t",
+    "\n",
+    " ",
+    "\0",
+    "\u{e9}",
+    "\u{ff0e}",
+    "origin-cluster",
+    "example.com",
+    "http://",
+    "https://",
+    "s1",
+    "S1",
 ];
 
 fn main() {
-    let mutations: u32 = env::args().nth(1).map_or(2_000_000, |text| text.parse().expect("a number"));
+    let mutations: u32 = env::args()
+        .nth(1)
+        .map_or(2_000_000, |text| text.parse().expect("a number"));
     let mut random = fastrand::Rng::with_seed(0x57E1);
     let mut accepted = 0;
     for seed in SEEDS {
@@ -54,7 +87,10 @@ fn main() {
         accepted += checks::redirect_is_never_open(&video);
     }
     // A run that accepts nothing checks nothing.
-    assert!(accepted > mutations as usize / 100, "only {accepted} were accepted");
+    assert!(
+        accepted > mutations as usize / 100,
+        "only {accepted} were accepted"
+    );
     println!("{mutations} mutations, {accepted} accepted, none led astray");
 }
 
