@@ -10,7 +10,7 @@ pub struct Flags {
     /// Configuration file (YAML). Environment: CONFIG_PATH
     #[arg(long, short, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Where the CDN is: [SCHEME://]HOST[:PORT][/PREFIX]. Environment: CDN_HOST
+    /// Where the CDN is, as `[SCHEME://]HOST[:PORT][/PREFIX]`. Environment: CDN_HOST
     #[arg(long, value_name = "HOST", global = true)]
     pub cdn_host: Option<String>,
     /// Address of the redirect service [default: 0.0.0.0:50051]. Environment: WEIR_REDIRECT_LISTEN

@@ -1,6 +1,6 @@
 //! The redirect service's two faces on one port: gRPC and plain HTTP.
 //!
-//! [`RedirectService`] is what hyper calls for each request. It answers from one [`Engine`], so
+//! `RedirectService` is what hyper calls for each request. It answers from one [`Engine`], so
 //! both faces share the rule, the turns and the counters. Runs on worker threads.
 
 use std::{
