@@ -42,7 +42,7 @@ bench:
 bench-side-by-side:
 	$(CARGO) bench --bench side_by_side
 
-# Builds the image, starts it with the compose file and asks it on its published ports.
+# Builds the image, starts the compose file's containers and asks them on their published ports.
 docker-smoke:
 	deploy/docker-smoke
 

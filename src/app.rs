@@ -1,7 +1,7 @@
 //! Builds the process from its configuration, runs both planes and waits for the end.
 
 use std::{
-    io, iter,
+    io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     sync::Arc,
@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Reflection},
     control::{Command, ControlPlane, DrainReport, Loader, WorkerDied},
     data::{
-        self, Worker,
+        self, Face, Listener, Worker,
         redirect::{Engine, GrpcRoutes, health_service},
     },
     net::{self, BindError},
@@ -26,7 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub struct App {
     config: Config,
-    redirect_listeners: Vec<TcpListener>,
+    /// For each face one socket a worker, or one in all where they cannot be shared.
+    listeners: Vec<(Face, Vec<TcpListener>)>,
     admin_listener: TcpListener,
     connection_limit: usize,
     workers: NonZeroUsize,
@@ -50,16 +51,19 @@ impl App {
         }
         let connection_limit = wanted.min(room);
         let workers = config.workers.unwrap_or_else(net::usable_cores);
-        let redirect_listeners = match &config.redirect {
-            Some(redirect) => {
-                net::bind_for_workers("the redirect service", redirect.listen, workers)?
-            }
-            None => Vec::new(),
-        };
+        let mut listeners = Vec::new();
+        if let Some(redirect) = &config.redirect {
+            let sockets = net::bind_for_workers("the redirect service", redirect.listen, workers)?;
+            listeners.push((Face::Redirect, sockets));
+        }
+        for (index, http) in config.http.iter().enumerate() {
+            let sockets = net::bind_for_workers("the HTTP load balancer", http.listen, workers)?;
+            listeners.push((Face::Http(index), sockets));
+        }
         let admin_listener = net::bind("the admin listener", config.admin.listen)?;
         Ok(Self {
             config,
-            redirect_listeners,
+            listeners,
             admin_listener,
             connection_limit,
             workers,
@@ -68,7 +72,17 @@ impl App {
 
     /// Where the redirect service listens, with the port that the system chose for port 0.
     pub fn redirect_addr(&self) -> Option<SocketAddr> {
-        self.redirect_listeners.first()?.local_addr().ok()
+        self.addr_of(Face::Redirect)
+    }
+
+    /// Where a listener of the HTTP load balancer is.
+    pub fn http_addr(&self, index: usize) -> Option<SocketAddr> {
+        self.addr_of(Face::Http(index))
+    }
+
+    fn addr_of(&self, wanted: Face) -> Option<SocketAddr> {
+        let (_, sockets) = self.listeners.iter().find(|(face, _)| *face == wanted)?;
+        sockets.first()?.local_addr().ok()
     }
 
     /// Where the admin listener is.
@@ -90,47 +104,52 @@ impl App {
             .enable_all()
             .build()
             .map_err(RunError::Start)?;
-        let redirect_addr = self.redirect_addr().map(tracing::field::display);
-        let admin_addr = self.admin_addr().map(tracing::field::display);
-        let workers = self.workers.get();
-        let shared = Shared::new(Snapshot::new(&self.config), workers);
+        let shared = Shared::new(Snapshot::new(&self.config), self.workers.get());
+        shared.expect_first_probes(first_probes(&self.config));
+        shared.expect_accept_loops(
+            self.listeners
+                .iter()
+                .map(|(_, sockets)| sockets.len())
+                .sum(),
+        );
         let (phase, phase_receiver) = shutdown::phases();
         let (health, health_server) = runtime.block_on(health_service());
-        let reflection = self
-            .config
-            .redirect
-            .as_ref()
-            .map_or(Reflection::Off, |redirect| redirect.reflection);
-        let (worker_ended, worker_ends) = mpsc::channel(workers);
-
-        let listeners = self
-            .redirect_listeners
+        let (worker_ended, worker_ends) = mpsc::channel(self.workers.get());
+        let (started, mut all_started) = mpsc::channel(1);
+        let addresses = self.addresses();
+        let threads: io::Result<Vec<_>> = data::handovers(self.workers.get())
             .into_iter()
-            .map(Some)
-            .chain(iter::repeat_with(|| None));
-        let mut threads = Vec::with_capacity(workers);
-        for ((index, handover), redirect_listener) in data::handovers(workers)
-            .into_iter()
+            .zip(sockets_by_worker(self.listeners, self.workers))
             .enumerate()
-            .zip(listeners)
-        {
-            let engine = Engine::new(Arc::clone(&shared), index);
-            let worker = Worker {
-                index,
-                redirect_listener,
-                grpc_routes: GrpcRoutes::new(engine, health_server.clone(), reflection),
-                connections: self.config.connections.clone(),
-                connection_limit: self.connection_limit,
-                handover,
-                shared: Arc::clone(&shared),
-                phase: phase_receiver.clone(),
-            };
-            threads.push(start(worker, worker_ended.clone()).map_err(RunError::Start)?);
-        }
+            .map(|(index, (handover, listeners))| {
+                let engine = Engine::new(Arc::clone(&shared), index);
+                let worker = Worker {
+                    index,
+                    listeners,
+                    grpc_routes: GrpcRoutes::new(
+                        engine,
+                        health_server.clone(),
+                        reflection(&self.config),
+                    ),
+                    connections: self.config.connections.clone(),
+                    connection_limit: self.connection_limit,
+                    handover,
+                    shared: Arc::clone(&shared),
+                    phase: phase_receiver.clone(),
+                    started: started.clone(),
+                };
+                start(worker, worker_ended.clone())
+            })
+            .collect();
+        let threads = threads.map_err(RunError::Start)?;
+        drop(started);
+        // Ends when the last worker has dropped its end, be it by failing.
+        let _all_started = runtime.block_on(all_started.recv());
         tracing::info!(
-            redirect = redirect_addr,
-            admin = admin_addr,
-            workers,
+            redirect = addresses.redirect,
+            http = addresses.http,
+            admin = addresses.admin,
+            workers = self.workers.get(),
             "serving"
         );
 
@@ -152,6 +171,56 @@ impl App {
         tracing::info!(calls = shared.calls_finished(), "stopped: {report}");
         Ok(report)
     }
+
+    fn addresses(&self) -> Addresses {
+        let text = |addr: SocketAddr| addr.to_string();
+        let http: Vec<String> = (0..)
+            .map_while(|index| self.http_addr(index))
+            .map(text)
+            .collect();
+        Addresses {
+            redirect: self.redirect_addr().map(text),
+            http: (!http.is_empty()).then(|| http.join(" ")),
+            admin: self.admin_addr().map(text),
+        }
+    }
+}
+
+/// Where everything listens, for the log.
+struct Addresses {
+    redirect: Option<String>,
+    http: Option<String>,
+    admin: Option<String>,
+}
+
+/// Deals out the sockets of each face, one a worker as far as they go.
+fn sockets_by_worker(
+    faces: Vec<(Face, Vec<TcpListener>)>,
+    workers: NonZeroUsize,
+) -> Vec<Vec<Listener>> {
+    let mut by_worker: Vec<Vec<Listener>> = (0..workers.get()).map(|_| Vec::new()).collect();
+    for (face, sockets) in faces {
+        for (listeners, socket) in by_worker.iter_mut().zip(sockets) {
+            listeners.push(Listener { face, socket });
+        }
+    }
+    by_worker
+}
+
+fn reflection(config: &Config) -> Reflection {
+    config
+        .redirect
+        .as_ref()
+        .map_or(Reflection::Off, |redirect| redirect.reflection)
+}
+
+/// How many backends readiness waits for.
+fn first_probes(config: &Config) -> usize {
+    let checked = config
+        .upstreams
+        .iter()
+        .filter(|upstream| upstream.health_check.is_some());
+    checked.map(|upstream| upstream.backends.len()).sum()
 }
 
 /// Starts a worker's thread, which reports its end whatever the reason.

@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::net::SocketAddr;
+
 use clap::{Parser, Subcommand};
 
-use crate::config::Flags;
+use crate::{backend::TestBackend, config::Flags};
 
 /// A video traffic router: nine calls in ten to the CDN, every tenth to the origin.
 #[derive(Debug, Parser)]
@@ -17,16 +19,22 @@ pub struct Cli {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Subcommand)]
+#[derive(Clone, Debug, Default, Subcommand)]
 pub enum Command {
     /// Run everything that the configuration names
     #[default]
     Serve,
     /// Run with nothing to configure, show some calls and commands to try
-    Demo,
+    Demo {
+        /// Address of the demo's HTTP load balancer
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        http_listen: SocketAddr,
+    },
     /// Read and check the configuration without binding anything
     #[command(visible_alias = "validate")]
     Check,
+    /// Run a small HTTP server to put behind the balancer
+    Backend(TestBackend),
     /// Exit with 0 if the running process is ready for traffic
     Healthcheck,
 }

@@ -1,13 +1,19 @@
 //! `weir demo`: what Weir does, shown on itself by real calls.
 
-use std::{net::SocketAddr, thread};
+use std::{io, net::SocketAddr, num::NonZeroU16, thread};
 
 use http::header;
 use tokio::runtime;
 
 use crate::{
-    config::{Config, Environment, Flags},
+    app::App,
+    backend::TestBackend,
+    config::{
+        BODY_LIMIT, BackendAddr, Config, Environment, Flags, Http, Upstream, WeightedBackend,
+        loopback,
+    },
     healthcheck::{Unready, get, reachable},
+    route::{Prefix, Route, Router},
 };
 
 /// The demo's flags: a CDN, if nothing else names one.
@@ -21,13 +27,78 @@ pub fn flags(flags: Flags, environment: &Environment) -> Flags {
     Flags { cdn_host, ..flags }
 }
 
+/// Three backends inside the process, and the balancer before them.
+#[derive(Clone, Debug)]
+pub struct Balancer {
+    http: Http,
+    upstream: Upstream,
+}
+
+impl Balancer {
+    /// Starts the backends, each on a thread of its own and a port that the system chooses.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be started.
+    pub fn start(listen: SocketAddr) -> io::Result<Self> {
+        let mut backends = Vec::new();
+        for name in ["app-1", "app-2", "app-3"] {
+            let backend = TestBackend::named(name);
+            let listener = backend.bind().map_err(|error| error.source)?;
+            let addr = BackendAddr {
+                host: backend.host.to_string(),
+                port: listener.local_addr()?.port(),
+            };
+            backends.push(WeightedBackend {
+                addr,
+                weight: NonZeroU16::MIN,
+            });
+            // They end with the process.
+            thread::Builder::new()
+                .name(format!("demo-{name}"))
+                .spawn(move || backend.run(listener))?;
+        }
+        let upstream = Upstream::short_form("app", backends);
+        let route = Route {
+            host: None,
+            path: "/".into(),
+            prefix: Prefix::Keep,
+            upstream: 0,
+        };
+        let http = Http {
+            listen,
+            router: Router::new(vec![route]),
+            trusted_proxies: loopback(),
+            body_limit: BODY_LIMIT,
+        };
+        Ok(Self { http, upstream })
+    }
+
+    /// Adds the balancer to a configuration that has none of its own.
+    #[must_use]
+    pub fn added_to(&self, mut config: Config) -> Config {
+        if config.http.is_empty() && config.upstreams.is_empty() {
+            config.http.push(self.http.clone());
+            config.upstreams.push(self.upstream.clone());
+        }
+        config
+    }
+}
+
 /// Makes ten calls to the redirect service from a thread of its own, and prints their answers
 /// and commands to try.
-pub fn show(redirect: SocketAddr, admin: SocketAddr) {
-    let (redirect, admin) = (reachable(redirect), reachable(admin));
+pub fn show(app: &App) {
+    let (Some(redirect), Some(admin)) = (app.redirect_addr(), app.admin_addr()) else {
+        return;
+    };
+    let (redirect, admin, http) = (
+        reachable(redirect),
+        reachable(admin),
+        app.http_addr(0).map(reachable),
+    );
     // The listeners are bound, so the calls wait for the workers in the kernel's queue.
     thread::spawn(move || match ask(redirect) {
-        Ok(answers) => print!("{}", text(redirect, admin, &answers)),
+        Ok(answers) => print!("{}", text(redirect, http, admin, &answers)),
         Err(error) => eprintln!("the demo's own calls failed: {error}"),
     });
 }
@@ -50,7 +121,16 @@ fn ask(redirect: SocketAddr) -> Result<Vec<String>, Unready> {
     })
 }
 
-fn text(redirect: SocketAddr, admin: SocketAddr, answers: &[String]) -> String {
+fn text(
+    redirect: SocketAddr,
+    http: Option<SocketAddr>,
+    admin: SocketAddr,
+    answers: &[String],
+) -> String {
+    let balancer = http.map(|http| {
+        format!("  curl http://{http}/        (again and again: the three backends take turns)\n")
+    });
+    let balancer = balancer.unwrap_or_default();
     let calls: String = answers
         .iter()
         .zip(1..)
@@ -60,8 +140,8 @@ fn text(redirect: SocketAddr, admin: SocketAddr, answers: &[String]) -> String {
         "\nWeir is running. Ten players asked where to fetch\n  {VIDEO}\nand were sent to\n\n{calls}\n\
          Ask it yourself:\n\n  \
          curl -i 'http://{redirect}/redirect?video={VIDEO}'\n  \
-         grpcurl -plaintext -d '{{\"video\":\"{VIDEO}\"}}' {redirect} loadBalancer.loadBalancer/Redirect\n  \
-         curl http://{admin}/metrics\n\nCtrl-C stops it.\n\n"
+         grpcurl -plaintext -d '{{\"video\":\"{VIDEO}\"}}' {redirect} loadBalancer.loadBalancer/Redirect\n\
+         {balancer}  curl http://{admin}/metrics\n\nCtrl-C stops it.\n\n"
     )
 }
 

@@ -3,7 +3,10 @@
 //! The modules in reading order, from the pure core to the process. Each may use only those
 //! above it, and the two planes never use each other (`tests/it/layering.rs` checks that).
 
+pub mod balance;
+pub mod health;
 pub mod redirect;
+pub mod route;
 
 pub mod config;
 
@@ -19,6 +22,7 @@ pub mod data;
 pub mod control;
 
 pub mod app;
+pub mod backend;
 pub mod cli;
 pub mod demo;
 pub mod healthcheck;

@@ -1,14 +1,15 @@
 //! Parses arguments, loads the configuration, starts, and turns the end into an exit code.
 
-use std::{env, process::ExitCode};
+use std::{env, net::SocketAddr, process::ExitCode};
 
 use clap::Parser as _;
 use tokio::sync::mpsc;
 use weir::{
     app::App,
+    backend::TestBackend,
     cli::{Cli, Command},
     config::{Config, Environment, Flags},
-    control::signals,
+    control::{Loader, signals},
     demo, healthcheck, telemetry,
 };
 
@@ -35,8 +36,16 @@ fn main() -> ExitCode {
     match command {
         Command::Check => check(&cli.flags, &environment),
         Command::Healthcheck => healthcheck(&cli.flags, &environment),
-        Command::Serve => serve(command, cli.flags, environment),
-        Command::Demo => serve(command, demo::flags(cli.flags, &environment), environment),
+        Command::Backend(backend) => run_backend(backend),
+        Command::Serve => {
+            let (flags, settings) = (cli.flags, environment.clone());
+            serve(
+                &environment,
+                Box::new(move || Config::load(&flags, &settings)),
+                |_app| {},
+            )
+        }
+        Command::Demo { http_listen } => run_demo(http_listen, cli.flags, environment),
     }
 }
 
@@ -64,8 +73,34 @@ fn healthcheck(flags: &Flags, environment: &Environment) -> ExitCode {
     }
 }
 
-fn serve(command: Command, flags: Flags, environment: Environment) -> ExitCode {
-    let config = match Config::load(&flags, &environment) {
+fn run_backend(backend: TestBackend) -> ExitCode {
+    let listener = match backend.bind() {
+        Ok(listener) => listener,
+        Err(error) => return fail(USAGE_OR_CONFIG, &format!("error: {error}")),
+    };
+    match backend.run(listener) {
+        Ok(()) => ExitCode::from(OK),
+        Err(error) => fail(INTERNAL, &format!("error: {error}")),
+    }
+}
+
+fn run_demo(http_listen: SocketAddr, flags: Flags, environment: Environment) -> ExitCode {
+    let balancer = match demo::Balancer::start(http_listen) {
+        Ok(balancer) => balancer,
+        Err(error) => {
+            return fail(
+                INTERNAL,
+                &format!("error: cannot start the demo's backends: {error}"),
+            );
+        }
+    };
+    let (flags, settings) = (demo::flags(flags, &environment), environment.clone());
+    let load = move || Config::load(&flags, &settings).map(|config| balancer.added_to(config));
+    serve(&environment, Box::new(load), demo::show)
+}
+
+fn serve(environment: &Environment, load: Loader, built: impl FnOnce(&App)) -> ExitCode {
+    let config = match load() {
         Ok(config) => config,
         Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
     };
@@ -85,15 +120,8 @@ fn serve(command: Command, flags: Flags, environment: Environment) -> ExitCode {
         Ok(app) => app,
         Err(error) => return fail(USAGE_OR_CONFIG, &format!("error: {error}")),
     };
-    if let (Command::Demo, Some(redirect), Some(admin)) =
-        (command, app.redirect_addr(), app.admin_addr())
-    {
-        demo::show(redirect, admin);
-    }
-    match app.run(
-        commands,
-        Box::new(move || Config::load(&flags, &environment)),
-    ) {
+    built(&app);
+    match app.run(commands, load) {
         Ok(_report) => ExitCode::from(OK),
         Err(error) => fail(INTERNAL, &format!("error: {error}")),
     }

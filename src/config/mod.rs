@@ -14,6 +14,7 @@ use std::{
 
 use crate::redirect::RedirectPolicy;
 
+mod balancer;
 mod diagnostic;
 mod document;
 mod overrides;
@@ -22,6 +23,9 @@ mod section;
 #[cfg(test)]
 mod tests;
 
+pub use balancer::{
+    BODY_LIMIT, BackendAddr, HealthCheck, Http, Probe, Upstream, WeightedBackend, loopback,
+};
 pub use diagnostic::{ConfigErrors, Diagnostic, Place};
 pub use overrides::{Environment, Flags};
 
@@ -30,6 +34,10 @@ pub use overrides::{Environment, Flags};
 pub struct Config {
     /// The redirect service; `None` where nothing asks for it.
     pub redirect: Option<Redirect>,
+    /// The HTTP load balancer's listeners.
+    pub http: Vec<Http>,
+    /// The groups of backends that they lead to, in the order of their names in the file.
+    pub upstreams: Vec<Upstream>,
     /// The admin listener.
     pub admin: Admin,
     /// Limits and timeouts of client connections, the same for every data-plane listener.

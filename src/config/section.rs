@@ -109,32 +109,39 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The texts of the list under `key`, and a way to name the place of each.
-    pub(super) fn list(&self, key: &'static str) -> Option<Vec<(&'a str, Place)>> {
+    /// The elements of the list under `key`; `None` where the document has no list there.
+    pub(super) fn items(&self, key: &'static str) -> Option<Vec<Item<'a>>> {
         let node = self.take(key)?;
-        let items = match &node.value {
+        let path = self.full_path(key);
+        let nodes = match &node.value {
             Node::Null => return None,
-            Node::List(items) => items,
+            Node::List(nodes) => nodes,
             Node::Scalar(_) | Node::Map(_) => {
-                let message = format!("{} must be a list, for example [a, b]", self.full_path(key));
+                let message = format!("{path} must be a list, for example [a, b]");
                 self.report(self.document.place(node.referenced), message);
                 return None;
             }
         };
-        let texts = items.iter().filter_map(|item| {
-            let place = self.document.place(item.referenced);
-            match &item.value {
-                Node::Scalar(text) => Some((text.as_str(), place)),
-                Node::Null | Node::List(_) | Node::Map(_) => {
-                    self.report(
-                        place,
-                        format!("{} must hold plain values", self.full_path(key)),
-                    );
-                    None
-                }
-            }
-        });
-        Some(texts.collect())
+        let item = |(node, number): (&'a Spanned<Node>, usize)| Item {
+            document: self.document,
+            faults: self.faults,
+            path: format!("{path}[{number}]"),
+            node,
+        };
+        Some(nodes.iter().zip(1..).map(item).collect())
+    }
+
+    /// The maps under `key`, each with its name, where the names are the operator's own.
+    pub(super) fn named(&self, key: &'static str) -> Vec<(&'a str, Self)> {
+        let section = self.section(key);
+        let named = |(name, node): &'a (Spanned<String>, Spanned<Node>)| {
+            let path = section.full_path(&name.value);
+            (
+                name.value.as_str(),
+                Section::new(self.document, self.faults, path, Some(node)),
+            )
+        };
+        section.entries.iter().map(named).collect()
     }
 
     /// Reports a fault of this section's own, such as a missing key.
@@ -204,6 +211,37 @@ impl<'a> Section<'a> {
             return key.to_owned();
         }
         format!("{}.{key}", self.path)
+    }
+}
+
+/// One element of a list.
+#[derive(Debug)]
+pub(super) struct Item<'a> {
+    document: &'a Document,
+    faults: &'a RefCell<Vec<Diagnostic>>,
+    path: String,
+    node: &'a Spanned<Node>,
+}
+
+impl<'a> Item<'a> {
+    /// The element as a map.
+    pub(super) fn section(self) -> Section<'a> {
+        Section::new(self.document, self.faults, self.path, Some(self.node))
+    }
+
+    /// The element as a plain value; `None` if it is none.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match &self.node.value {
+            Node::Scalar(text) => Some(text),
+            Node::Null | Node::List(_) | Node::Map(_) => None,
+        }
+    }
+
+    /// Reports a fault of this element.
+    pub(super) fn fault(&self, message: impl Display) {
+        let message = format!("{} {message}", self.path);
+        let place = self.document.place(self.node.referenced);
+        self.faults.borrow_mut().push(Diagnostic { place, message });
     }
 }
 

@@ -100,7 +100,7 @@ fn all_faults_are_reported_together_with_their_places() {
             "2:3: unknown key `lisen` in redirect; did you mean `listen`?",
             "3:13: redirect.cdn_host \"user@cdn\" has user information (an @), which would be sent to every player",
             "4:17: redirect.origin_every \"0\" must be a whole number from 1 to 18446744073709551615",
-            "5:25: redirect.origin_clusters: \"a..b\" is not a domain name such as origin-cluster, and not \"*\"",
+            "5:25: redirect.origin_clusters[2] \"a..b\" is not a domain name such as origin-cluster, and not \"*\"",
             "6:17: redirect.call_timeout \"10\" is not a duration with a unit such as 500ms, 2s or 30m (time unit needed, for example 10sec or 10ms)",
             "7:1: unknown key `conections`; did you mean `connections`?",
             "8:10: workers \"many\" must be a whole number from 1 to 1024",
@@ -252,4 +252,66 @@ fn readme_lists_every_key() {
         keys, 18,
         "the example file has other keys than this test reads"
     );
+}
+
+#[test]
+fn the_short_form_is_a_balancer_with_health_checks() {
+    let config = load_file("port: 8080\nbackends:\n  - http://localhost:5001\n  - { url: http://10.0.0.2, weight: 3 }\n").unwrap();
+    assert!(config.redirect.is_none());
+    assert_eq!(config.http[0].listen, "0.0.0.0:8080".parse().unwrap());
+    let upstream = &config.upstreams[0];
+    let backends: Vec<String> = upstream
+        .backends
+        .iter()
+        .map(|backend| format!("{} {}", backend.addr, backend.weight))
+        .collect();
+    assert_eq!(backends, ["localhost:5001 1", "10.0.0.2:80 3"]);
+    assert_eq!(
+        upstream.health_check.as_ref().unwrap().probe,
+        Probe::Http("/health".parse().unwrap())
+    );
+    check_faults(
+        "port: 8080\n",
+        &["1:1: port needs backends, for example backends: [http://localhost:5001]"],
+    );
+    check_faults(
+        "backends: [http://a]\n",
+        &["1:1: backends needs a port, for example port: 8080"],
+    );
+}
+
+#[test]
+fn faults_of_the_balancer_have_their_places() {
+    check_faults(
+        "http:\n  - listen: 0.0.0.0:8080\n    routes: [{ path: x, upstream: ap }, { pth: / }]\n    body_limit: 10\n  - {}\n\
+         upstreams:\n  app:\n    balance: random\n    backends: [ftp://a, http://a/b, { weight: 0 }]\n\
+         \x20   health_check: { htp: /health, timeout: 5s }\n  empty: {}\n",
+        &[
+            "3:22: http[1].routes[1].path \"x\" is not a path prefix such as /api",
+            "3:35: http[1].routes[1].upstream \"ap\" is not an upstream; there are: app, empty",
+            "3:41: upstream is missing",
+            "3:43: unknown key `pth` in http[1].routes[2]; did you mean `path`?",
+            "4:17: http[1].body_limit \"10\" is not a size with a unit such as 512KiB or 10MiB",
+            "5:5: listen is missing, for example 0.0.0.0:8080",
+            "5:5: routes is missing, for example [{ path: /, upstream: app }]",
+            "8:14: upstreams.app.balance \"random\" is not a policy; there are: round_robin, least_connections, random_two",
+            "9:16: upstreams.app.backends[1] \"ftp://a\" is not a backend such as http://127.0.0.1:8081: only http://HOST:PORT is supported",
+            "9:25: upstreams.app.backends[2] \"http://a/b\" is not a backend such as http://127.0.0.1:8081: only http://HOST:PORT is supported",
+            "9:37: url is missing, for example http://127.0.0.1:8081",
+            "9:47: upstreams.app.backends[3].weight \"0\" must be a whole number from 1 to 1000",
+            "10:19: health_check needs http: PATH or tcp: true",
+            "10:21: unknown key `htp` in upstreams.app.health_check; did you mean `http`?",
+            "10:44: upstreams.app.health_check.timeout \"5s\" must be from 10ms to 2s",
+            "11:10: upstream empty has no backends",
+        ],
+    );
+}
+
+#[test]
+fn balancer_example_is_valid() {
+    let config = load_file(include_str!("../../config/balancer.yaml")).unwrap();
+    assert_eq!((config.http.len(), config.upstreams.len()), (1, 2));
+    assert_eq!(config.http[0].body_limit, BODY_LIMIT);
+    let compose = load_file(include_str!("../../deploy/compose.yaml")).unwrap();
+    assert_eq!(compose.upstreams[0].backends.len(), 3);
 }

@@ -72,18 +72,23 @@ async fn serve_connection(stream: TcpStream, pages: Router) {
 #[derive(Clone, Debug)]
 struct Admin {
     registry: Arc<Registry>,
+    shared: Arc<Shared>,
     phase: PhaseReceiver,
 }
 
 fn pages(shared: Arc<Shared>, phase: PhaseReceiver) -> Router {
-    let registry = Arc::new(metrics::registry(shared));
+    let registry = Arc::new(metrics::registry(Arc::clone(&shared)));
     Router::new()
         .route("/", get(index))
         .route("/livez", get(live))
         .route("/healthz", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
-        .with_state(Admin { registry, phase })
+        .with_state(Admin {
+            registry,
+            shared,
+            phase,
+        })
 }
 
 async fn index() -> &'static str {
@@ -100,10 +105,15 @@ async fn live() -> &'static str {
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     let phase: Phase = *admin.phase.borrow();
-    if is_ready(phase) {
+    if is_ready(phase, &admin.shared) {
         return (StatusCode::OK, "ready\n");
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    let why = if phase == Phase::Running {
+        "probing backends\n"
+    } else {
+        "stopping\n"
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
 async fn scrape(State(admin): State<Admin>) -> Response {

@@ -71,6 +71,8 @@ pub(super) async fn drain(shared: &Shared, phase: &PhaseSender, limits: &Drain) 
     let deadline = Instant::now() + limits.timeout;
     let all_closed = || until(|| shared.open_connections() == 0);
     let calls_done = async {
+        // What the kernel still holds is accepted first: until then, no connection is the last.
+        until(|| shared.is_closed_to_new()).await;
         tokio::select! {
             () = all_closed() => {}
             () = calls_done(shared, limits.quiet) => {}

@@ -1,6 +1,6 @@
 //! The metrics page: the workers' shards, summed when somebody asks.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
@@ -10,8 +10,12 @@ use prometheus_client::{
 };
 
 use crate::{
+    health::Health,
     redirect::{RejectReason, Target},
-    state::{AcceptFault, CloseCause, Counter, DURATION_BOUNDS, Protocol, Shared, WorkerStats},
+    state::{
+        AcceptFault, BackendStats, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram,
+        ForwardFault, Protocol, Shared, WorkerStats,
+    },
 };
 
 /// Registers everything that Weir counts.
@@ -31,6 +35,8 @@ impl Collector for Shards {
         self.redirects(&mut encoder)?;
         self.rejected(&mut encoder)?;
         self.calls(&mut encoder)?;
+        self.http(&mut encoder)?;
+        self.backends(&mut encoder)?;
         self.connections(&mut encoder)?;
         self.accepting(&mut encoder)?;
         self.reloads(&mut encoder)
@@ -78,10 +84,23 @@ impl Shards {
             "Calls that began and did not end yet",
             in_flight,
         )?;
+        let help = "Time from a redirect call's head to its answer";
+        self.durations(encoder, "call_duration_seconds", help, |stats| {
+            &stats.call_duration
+        })
+    }
+
+    fn durations<'a>(
+        &'a self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        histogram: impl Fn(&'a WorkerStats) -> &'a DurationHistogram,
+    ) -> fmt::Result {
         let mut counts = [0; DURATION_BOUNDS.len() + 1];
         let mut sum = 0.0;
         for worker in self.0.workers() {
-            let histogram = &worker.stats.call_duration;
+            let histogram = histogram(&worker.stats);
             sum += histogram.sum().as_secs_f64();
             for (total, count) in counts.iter_mut().zip(histogram.counts()) {
                 *total += count;
@@ -89,17 +108,99 @@ impl Shards {
         }
         let bounds = DURATION_BOUNDS
             .iter()
-            .map(|bound| bound.as_secs_f64())
+            .map(Duration::as_secs_f64)
             .chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let help = "Time from a call's head to its answer";
-        let mut metric = encoder.encode_descriptor(
-            "call_duration_seconds",
-            help,
-            None,
-            MetricType::Histogram,
-        )?;
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
+    }
+
+    fn http(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let classes = [("1xx", 1), ("2xx", 2), ("3xx", 3), ("4xx", 4), ("5xx", 5)];
+        let responses = classes
+            .map(|(label, class)| (label, self.sum(|stats| stats.responses_of_class(class))));
+        family(
+            encoder,
+            "http_responses",
+            "Responses of the HTTP load balancer",
+            "class",
+            responses,
+        )?;
+        let faults = ForwardFault::ALL
+            .map(|fault| (fault.label(), self.sum(|stats| stats.forward_faults(fault))));
+        family(
+            encoder,
+            "http_faults",
+            "Requests that no backend answered, by cause",
+            "cause",
+            faults,
+        )?;
+        let help = "Time from a forwarded request's head to its response's";
+        self.durations(encoder, "http_request_duration_seconds", help, |stats| {
+            &stats.request_duration
+        })
+    }
+
+    fn backends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Response heads of a backend";
+        self.by_backend(
+            encoder,
+            "backend_responses",
+            help,
+            MetricType::Counter,
+            BackendStats::responses,
+        )?;
+        let help = "Attempts at a backend that got no response";
+        self.by_backend(
+            encoder,
+            "backend_failures",
+            help,
+            MetricType::Counter,
+            BackendStats::failures,
+        )?;
+        let help = "Requests in flight at a backend";
+        self.by_backend(
+            encoder,
+            "backend_in_flight",
+            help,
+            MetricType::Gauge,
+            |stats| stats.in_flight() as u64,
+        )?;
+        let help = "1 if a backend passes its checks";
+        self.by_backend(
+            encoder,
+            "backend_healthy",
+            help,
+            MetricType::Gauge,
+            |stats| u64::from(stats.health() == Health::Healthy),
+        )
+    }
+
+    fn by_backend(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        value: impl Fn(&BackendStats) -> u64,
+    ) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+        for upstream in self.0.snapshot.load_full().upstreams.iter() {
+            for backend in upstream.backends.iter() {
+                let labels = [
+                    ("upstream", upstream.name.to_string()),
+                    ("backend", backend.addr.to_string()),
+                ];
+                let value = value(&backend.stats);
+                let metric = metric.encode_family(&labels)?;
+                if matches!(kind, MetricType::Counter) {
+                    ConstCounter::new(value).encode(metric)?;
+                } else {
+                    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -17,6 +17,7 @@ use crate::{
 
 mod admin;
 mod drain;
+mod health_checker;
 mod metrics;
 mod reload;
 pub mod signals;
@@ -86,6 +87,13 @@ impl ControlPlane {
             self.phase.subscribe(),
         );
         let admin = tokio::spawn(admin);
+        let checks = self
+            .config
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.health_check.clone());
+        let checker = health_checker::run(checks.collect(), Arc::clone(&self.shared));
+        let checker = tokio::spawn(checker);
         loop {
             tokio::select! {
                 Some(index) = self.worker_ends.recv() => return Err(WorkerDied { index }),
@@ -106,6 +114,7 @@ impl ControlPlane {
             () = asked_again(&mut self.commands) => {}
         }
         let report = progress.end(&self.shared, &self.phase);
+        checker.abort();
         admin.abort();
         Ok(report)
     }
@@ -132,6 +141,6 @@ async fn asked_again(commands: &mut mpsc::Receiver<Command>) {
 }
 
 /// Whether the process may get traffic.
-fn is_ready(phase: Phase) -> bool {
-    phase == Phase::Running
+fn is_ready(phase: Phase, shared: &Shared) -> bool {
+    phase == Phase::Running && shared.is_probed()
 }

@@ -1,5 +1,7 @@
 //! Takes over a new configuration without a restart.
 
+use std::sync::Arc;
+
 use crate::{
     config::{Config, Redirect},
     control::Loader,
@@ -27,7 +29,12 @@ pub(super) fn reload(running: &mut Config, loader: &Loader, shared: &Shared) {
         );
         return;
     }
-    shared.snapshot.publish(Snapshot::new(&loaded));
+    // Upstreams are as they were, so their health, positions and counts stay.
+    let current = shared.snapshot.load_full();
+    shared.snapshot.publish(Snapshot {
+        upstreams: Arc::clone(&current.upstreams),
+        ..Snapshot::new(&loaded)
+    });
     shared.reloads.succeeded();
     *running = loaded;
     tracing::info!("configuration reloaded");
@@ -43,6 +50,8 @@ fn changed_but_fixed(running: &Config, loaded: &Config) -> Vec<&'static str> {
             "redirect.reflection",
             running.redirect.as_ref().map(reflection) != loaded.redirect.as_ref().map(reflection),
         ),
+        ("http", running.http != loaded.http),
+        ("upstreams", running.upstreams != loaded.upstreams),
         ("admin", running.admin != loaded.admin),
         ("connections", running.connections != loaded.connections),
         ("drain", running.drain != loaded.drain),

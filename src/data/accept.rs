@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    data::{WorkerContext, serve::serve},
+    data::{Face, WorkerContext, serve::serve},
     net::{AcceptPause, AcceptRetry, accept_retry},
     shutdown::Phase,
     state::{AcceptFault, CloseCause},
@@ -17,15 +17,16 @@ use crate::{
 
 /// Accepts until the drain closes listeners, then takes what the kernel still holds: those
 /// clients believe that they are connected.
-pub(super) async fn accept(worker: Rc<WorkerContext>, listener: TcpListener) {
-    accept_until_draining(&worker, &listener).await;
+pub(super) async fn accept(worker: Rc<WorkerContext>, face: Face, listener: TcpListener) {
+    accept_until_draining(&worker, face, &listener).await;
     match listener.into_std() {
-        Ok(listener) => accept_waiting(&worker, &listener),
+        Ok(listener) => accept_waiting(&worker, face, &listener),
         Err(error) => tracing::error!(%error, "cannot accept what is waiting"),
     }
+    worker.shared.accept_loop_ended();
 }
 
-async fn accept_until_draining(worker: &Rc<WorkerContext>, listener: &TcpListener) {
+async fn accept_until_draining(worker: &Rc<WorkerContext>, face: Face, listener: &TcpListener) {
     let mut phase = worker.phase.clone();
     let mut pause = AcceptPause::default();
     loop {
@@ -37,7 +38,7 @@ async fn accept_until_draining(worker: &Rc<WorkerContext>, listener: &TcpListene
         match accepted {
             Ok((stream, _)) => {
                 log_recovery(worker, pause.reset());
-                admit(worker, stream);
+                admit(worker, face, stream);
             }
             Err(error) => rest(worker, &error, &mut pause).await,
         }
@@ -46,14 +47,14 @@ async fn accept_until_draining(worker: &Rc<WorkerContext>, listener: &TcpListene
 
 /// Empties the kernel's queue. Asks the system itself: the runtime may stop early, by its budget
 /// or by what it remembers of the socket's readiness.
-fn accept_waiting(worker: &Rc<WorkerContext>, listener: &std::net::TcpListener) {
+fn accept_waiting(worker: &Rc<WorkerContext>, face: Face, listener: &std::net::TcpListener) {
     loop {
         let accepted = listener.accept().and_then(|(stream, _)| {
             stream.set_nonblocking(true)?;
             TcpStream::from_std(stream)
         });
         match accepted {
-            Ok(stream) => admit(worker, stream),
+            Ok(stream) => admit(worker, face, stream),
             Err(error) if accept_retry(&error) == AcceptRetry::AtOnce => {}
             // Nothing is waiting any more, or there is no file for it.
             Err(_would_block_or_exhausted) => return,
@@ -64,15 +65,15 @@ fn accept_waiting(worker: &Rc<WorkerContext>, listener: &std::net::TcpListener) 
 /// Serves the connections that other workers hand over.
 pub(super) async fn receive(
     worker: Rc<WorkerContext>,
-    mut handed_over: mpsc::Receiver<std::net::TcpStream>,
+    mut handed_over: mpsc::Receiver<(Face, std::net::TcpStream)>,
 ) {
     let mut phase = worker.phase.clone();
     loop {
         tokio::select! {
-            Some(stream) = handed_over.recv() => {
+            Some((face, stream)) = handed_over.recv() => {
                 let slot = ConnectionSlot::taken(&worker);
                 match TcpStream::from_std(stream) {
-                    Ok(stream) => start(slot, stream),
+                    Ok(stream) => start(slot, face, stream),
                     Err(error) => tracing::error!(%error, "cannot take over a connection"),
                 }
             }
@@ -86,7 +87,7 @@ pub(super) async fn receive(
 }
 
 /// Counts an accepted connection and gives it to the worker that should have it.
-fn admit(worker: &Rc<WorkerContext>, stream: TcpStream) {
+fn admit(worker: &Rc<WorkerContext>, face: Face, stream: TcpStream) {
     if worker.shared.open_connections() >= worker.connection_limit {
         worker
             .state()
@@ -98,14 +99,17 @@ fn admit(worker: &Rc<WorkerContext>, stream: TcpStream) {
     #[cfg(not(target_os = "linux"))]
     let _best_effort = stream.set_nodelay(true);
     worker.state().connection_opened();
-    let Some(stream) = worker.handover.place(worker.index, stream, &worker.shared) else {
+    let Some(stream) = worker
+        .handover
+        .place(worker.index, face, stream, &worker.shared)
+    else {
         return;
     };
-    start(ConnectionSlot::taken(worker), stream);
+    start(ConnectionSlot::taken(worker), face, stream);
 }
 
-fn start(slot: ConnectionSlot, stream: TcpStream) {
-    task::spawn_local(serve(slot, stream));
+fn start(slot: ConnectionSlot, face: Face, stream: TcpStream) {
+    task::spawn_local(serve(slot, face, stream));
 }
 
 async fn rest(worker: &WorkerContext, error: &std::io::Error, pause: &mut AcceptPause) {

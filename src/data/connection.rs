@@ -8,7 +8,7 @@ use std::{cell::Cell, rc::Rc};
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    data::WorkerContext,
+    data::{Face, WorkerContext},
     shutdown::Phase,
     state::{CloseCause, Protocol},
 };
@@ -18,12 +18,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Connection {
     worker: Rc<WorkerContext>,
+    face: Face,
     protocol: Protocol,
     /// Calls in flight.
     calls: Cell<u32>,
     /// Open streams that may last as long as the connection: health watches, reflection.
     watches: Cell<u32>,
-    /// When a call last ended, or the first of those in flight began.
+    /// When a body last moved, a call last ended, or the first of those in flight began.
     progress_at: Cell<Instant>,
     /// When the first byte of an unfinished HTTP/1.1 head came.
     head_since: Cell<Option<Instant>>,
@@ -31,16 +32,19 @@ pub(super) struct Connection {
     leaving: Cell<Option<(Instant, CloseCause)>>,
     /// Whether answers must say that they are the last.
     last_answers: Cell<bool>,
+    /// Whether a response broke off.
+    broken: Cell<bool>,
     /// When it is old enough to be asked to leave.
     age_limit_at: Instant,
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<WorkerContext>, protocol: Protocol) -> Self {
+    pub(super) fn new(worker: Rc<WorkerContext>, face: Face, protocol: Protocol) -> Self {
         let now = Instant::now();
         let age_limit_at = now + spread(worker.connections.age_limit);
         Self {
             worker,
+            face,
             protocol,
             calls: Cell::new(0),
             watches: Cell::new(0),
@@ -48,12 +52,18 @@ impl Connection {
             head_since: Cell::new(None),
             leaving: Cell::new(None),
             last_answers: Cell::new(false),
+            broken: Cell::new(false),
             age_limit_at,
         }
     }
 
+    /// What it speaks.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// The worker it belongs to.
-    pub(super) fn worker(&self) -> &WorkerContext {
+    pub(super) fn worker(&self) -> &Rc<WorkerContext> {
         &self.worker
     }
 
@@ -86,6 +96,21 @@ impl Connection {
         }
     }
 
+    /// Notes that a body moved.
+    pub(super) fn progress(&self) {
+        self.progress_at.set(Instant::now());
+    }
+
+    /// Notes that a response broke off; its connection must not end as a whole one would.
+    pub(super) fn broke_off(&self) {
+        self.broken.set(self.protocol == Protocol::Http1);
+    }
+
+    /// Whether a response broke off.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
     /// Notes a stream that may last as long as the connection; no call, so no drain waits for it.
     pub(super) fn watch_started(self: &Rc<Self>) -> Watch {
         self.head_since.set(None);
@@ -104,7 +129,12 @@ impl Connection {
     pub(super) fn due(&self) -> (Instant, Due) {
         let limits = &self.worker.connections;
         if let Some((since, cause)) = self.leaving.get() {
-            return (since + limits.age_grace, Due::Close(cause));
+            let grace = if cause == CloseCause::Drained {
+                DRAIN_TAIL_MAX
+            } else {
+                limits.age_grace
+            };
+            return (since + grace, Due::Close(cause));
         }
         if let Some(since) = self.head_since.get() {
             return (
@@ -134,15 +164,25 @@ impl Connection {
         }
     }
 
-    /// A call that waits for its message has a deadline of its own, which must come first.
+    /// Whatever a call waits for has a limit of its own, which must come first.
     fn stall_timeout(&self) -> Duration {
         let idle_timeout = self.worker.connections.idle_timeout;
-        idle_timeout.max(self.worker.redirect.call_timeout()) + STALL_MARGIN
+        let longest = match self.face {
+            Face::Redirect => self.worker.redirect.call_timeout(),
+            Face::Http(_) => self.worker.shared.snapshot.load().longest_wait,
+        };
+        idle_timeout.max(longest) + STALL_MARGIN
     }
 
     /// Whether no call is in flight. Watches do not count: they have no end of their own.
     pub(super) fn is_idle(&self) -> bool {
         self.calls.get() == 0
+    }
+
+    /// Whether nothing of its answers can be unwritten once the outbox is empty. Redirect answers
+    /// are smaller than any buffer; the end of a forwarded body may wait inside hyper.
+    pub(super) fn is_drained(&self) -> bool {
+        self.is_idle() && self.face == Face::Redirect
     }
 
     /// What a phase asks of this connection.
@@ -153,7 +193,11 @@ impl Connection {
                 self.last_answers.set(true);
                 PhaseStep::Stay
             }
-            (Phase::Draining, Protocol::Http2) | (Phase::ClosingIdle, _) => PhaseStep::Leave,
+            (Phase::ClosingIdle, _) => {
+                self.leave(Instant::now(), CloseCause::Drained);
+                PhaseStep::Leave
+            }
+            (Phase::Draining, Protocol::Http2) => PhaseStep::Leave,
             (Phase::Cut, _) => PhaseStep::Close,
         }
     }
@@ -183,25 +227,34 @@ impl Call {
         self.started_at
     }
 
+    /// The connection that it came on.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Records how long the answer took.
     pub(super) fn answered(&mut self) {
         let now = Instant::now();
         self.answered_at = Some(now);
-        let duration = now - self.started_at;
-        self.connection
-            .worker
-            .state()
-            .stats
-            .call_duration
-            .record(duration);
+        let stats = &self.connection.worker.state().stats;
+        let histogram = match self.connection.face {
+            Face::Redirect => &stats.call_duration,
+            Face::Http(_) => &stats.request_duration,
+        };
+        histogram.record(now - self.started_at);
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         self.connection.calls.set(self.connection.calls.get() - 1);
-        let ended_at = self.answered_at.unwrap_or_else(Instant::now);
-        self.connection.progress_at.set(ended_at);
+        let ended_at = match (self.connection.face, self.answered_at) {
+            (Face::Redirect, Some(answered_at)) => answered_at,
+            // A forwarded body may have gone on for long after its head.
+            (Face::Http(_), _) | (Face::Redirect, None) => Instant::now(),
+        };
+        let progress_at = &self.connection.progress_at;
+        progress_at.set(progress_at.get().max(ended_at));
         self.connection
             .worker
             .state()
@@ -250,3 +303,5 @@ fn spread(duration: Duration) -> Duration {
 
 /// What an answer may take to leave after its call's deadline before the connection is stalled.
 const STALL_MARGIN: Duration = Duration::from_millis(200);
+/// What the end of a body may take to leave when a stop closes idle connections.
+const DRAIN_TAIL_MAX: Duration = Duration::from_secs(5);

@@ -1,11 +1,14 @@
-//! The one table from a call's fault to its HTTP status, its gRPC code and its metrics label.
+//! The one table from a fault to its HTTP status, its gRPC code and its metrics label.
 
-use std::time::Duration;
+use std::{io, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use tonic::Code;
 
-use crate::redirect::{RejectReason, Rejection};
+use crate::{
+    redirect::{RejectReason, Rejection},
+    state::ForwardFault,
+};
 
 /// Why a redirect call gets no address. The message goes to the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -93,5 +96,102 @@ impl CallError {
 impl From<CallError> for tonic::Status {
     fn from(error: CallError) -> Self {
         Self::new(error.grpc_code(), error.to_string())
+    }
+}
+
+/// Why a request was not answered by a backend. The message goes to the client.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ForwardError {
+    /// No route of the listener matches.
+    #[error("no route for this host and path")]
+    NoRoute,
+    /// No backend may take requests now.
+    #[error("upstream {upstream} has no available backend")]
+    NoBackend { upstream: Arc<str> },
+    /// Nobody answers there.
+    #[error("connect to {addr} failed: {source}")]
+    Connect { addr: String, source: io::Error },
+    /// Nobody answers there in time.
+    #[error("connect to {addr} timed out after {timeout:?}")]
+    ConnectTimeout { addr: String, timeout: Duration },
+    /// The backend closed the connection, or sent what is no HTTP.
+    #[error("the backend gave no valid response")]
+    NoResponse,
+    /// The backend is silent.
+    #[error("no response from the backend within {timeout:?}")]
+    ResponseTimeout { timeout: Duration },
+    /// The backend changed the protocol unasked.
+    #[error("the backend switched protocols unasked")]
+    UnaskedUpgrade,
+    /// The body announces too much.
+    #[error("request body is longer than {bytes_max} bytes")]
+    BodyLimit { bytes_max: u64 },
+    /// The body became too long on its way.
+    #[error("request body is too long")]
+    BodyTooLong,
+    /// The client stopped in the middle of its body.
+    #[error("request body stood still for too long")]
+    RequestStalled,
+    /// The client went away.
+    #[error("request body broke off")]
+    DownstreamClosed,
+    /// The request cannot be forwarded as it is.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// Who knows for whom the request is.
+    #[error("{0}")]
+    BadHost(&'static str),
+}
+
+impl ForwardError {
+    pub(super) fn http_status(&self) -> StatusCode {
+        match self {
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoBackend { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect { .. } | Self::NoResponse | Self::UnaskedUpgrade => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::ConnectTimeout { .. } | Self::ResponseTimeout { .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::BodyLimit { .. } | Self::BodyTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RequestStalled => StatusCode::REQUEST_TIMEOUT,
+            Self::DownstreamClosed | Self::BadRequest(_) | Self::BadHost(_) => {
+                StatusCode::BAD_REQUEST
+            }
+        }
+    }
+
+    pub(super) fn fault(&self) -> ForwardFault {
+        match self {
+            Self::NoRoute => ForwardFault::NoRoute,
+            Self::NoBackend { .. } => ForwardFault::NoBackend,
+            Self::Connect { .. } => ForwardFault::ConnectFailed,
+            Self::ConnectTimeout { .. } => ForwardFault::ConnectTimeout,
+            Self::NoResponse | Self::UnaskedUpgrade => ForwardFault::NoResponse,
+            Self::ResponseTimeout { .. } => ForwardFault::UpstreamTimeout,
+            Self::BodyLimit { .. } | Self::BodyTooLong => ForwardFault::BodyLimit,
+            Self::RequestStalled | Self::DownstreamClosed => ForwardFault::ClientClosed,
+            Self::BadRequest(_) | Self::BadHost(_) => ForwardFault::BadRequest,
+        }
+    }
+
+    /// Whether what follows on the connection cannot be trusted, or a body is left unread on it.
+    pub(super) fn closes(&self) -> bool {
+        match self {
+            Self::BodyLimit { .. }
+            | Self::BodyTooLong
+            | Self::RequestStalled
+            | Self::DownstreamClosed
+            | Self::BadRequest(_)
+            | Self::BadHost(_) => true,
+            Self::NoRoute
+            | Self::NoBackend { .. }
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::NoResponse
+            | Self::ResponseTimeout { .. }
+            | Self::UnaskedUpgrade => false,
+        }
     }
 }

@@ -22,14 +22,15 @@ pub(super) struct Outbox(RefCell<Sending>);
 
 #[derive(Debug)]
 struct Sending {
-    socket: OwnedWriteHalf,
+    /// Gone once the connection is to be reset.
+    socket: Option<OwnedWriteHalf>,
     unsent: BytesMut,
 }
 
 impl Outbox {
     pub(super) fn new(socket: OwnedWriteHalf) -> Self {
         Self(RefCell::new(Sending {
-            socket,
+            socket: Some(socket),
             unsent: BytesMut::new(),
         }))
     }
@@ -52,7 +53,7 @@ impl Outbox {
         }
         if len > UNSENT_BYTES_MAX {
             // Not worth a copy.
-            return Pin::new(&mut sending.socket).poll_write_vectored(cx, parts);
+            return Pin::new(sending.socket()?).poll_write_vectored(cx, parts);
         }
         if sending.unsent.capacity() == 0 {
             sending.unsent.reserve(UNSENT_BYTES_START);
@@ -67,7 +68,7 @@ impl Outbox {
     pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sending = self.0.borrow_mut();
         ready!(sending.poll_send(cx))?;
-        Pin::new(&mut sending.socket).poll_shutdown(cx)
+        Pin::new(sending.socket()?).poll_shutdown(cx)
     }
 }
 
@@ -98,7 +99,11 @@ impl Outbox {
                     Leftover::Discarded(more) => bytes += more,
                     Leftover::Nothing => {}
                 }
-                if ready!(self.0.borrow().socket.as_ref().poll_read_ready(cx)).is_err() {
+                let sending = self.0.borrow();
+                let Some(socket) = &sending.socket else {
+                    return Poll::Ready(());
+                };
+                if ready!(socket.as_ref().poll_read_ready(cx)).is_err() {
                     return Poll::Ready(());
                 }
             }
@@ -106,9 +111,25 @@ impl Outbox {
         let _either = timeout(LINGER_TIME_MAX, discard).await;
     }
 
+    /// Makes the close a reset. To a client that reads until the end of the connection
+    /// (HTTP/1.0), an orderly close would be the end of a whole response.
+    pub(super) fn reset_on_close(&self) {
+        let mut sending = self.0.borrow_mut();
+        sending.unsent.clear();
+        if let Some(socket) = sending.socket.take() {
+            let _best_effort = socket.as_ref().set_zero_linger();
+            // Dropped, it would first end its direction in good order.
+            socket.forget();
+        }
+    }
+
     fn discard(&self) -> Leftover {
         let mut buffer = [0; 4096];
-        match self.0.borrow().socket.as_ref().try_read(&mut buffer) {
+        let sending = self.0.borrow();
+        let Some(socket) = &sending.socket else {
+            return Leftover::Ended;
+        };
+        match socket.as_ref().try_read(&mut buffer) {
             Ok(0) => Leftover::Ended,
             Ok(bytes) => Leftover::Discarded(bytes),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Leftover::Nothing,
@@ -118,12 +139,21 @@ impl Outbox {
 }
 
 impl Sending {
+    fn socket(&mut self) -> io::Result<&mut OwnedWriteHalf> {
+        self.socket
+            .as_mut()
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unsent.is_empty() {
             return Poll::Ready(Ok(()));
         }
         while !self.unsent.is_empty() {
-            let sent = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.unsent))?;
+            let Some(socket) = &mut self.socket else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            let sent = ready!(Pin::new(socket).poll_write(cx, &self.unsent))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 
 use tokio::sync::mpsc;
 
-use crate::state::Shared;
+use crate::{data::Face, state::Shared};
 
 /// Chooses the worker for a connection that `own` accepted, from the connections that each
 /// worker has open. `None` keeps it. Costs one read for each worker.
@@ -31,11 +31,11 @@ fn other_worker(own: usize, loads: impl Iterator<Item = usize>) -> Option<usize>
 #[derive(Debug)]
 pub struct Handover {
     sender: HandoverSender,
-    receiver: mpsc::Receiver<TcpStream>,
+    receiver: mpsc::Receiver<(Face, TcpStream)>,
 }
 
 impl Handover {
-    pub(super) fn split(self) -> (HandoverSender, mpsc::Receiver<TcpStream>) {
+    pub(super) fn split(self) -> (HandoverSender, mpsc::Receiver<(Face, TcpStream)>) {
         (self.sender, self.receiver)
     }
 }
@@ -55,7 +55,7 @@ pub fn handovers(workers: usize) -> Vec<Handover> {
 
 /// The way to every worker, by its index.
 #[derive(Debug)]
-pub(super) struct HandoverSender(Vec<mpsc::Sender<TcpStream>>);
+pub(super) struct HandoverSender(Vec<mpsc::Sender<(Face, TcpStream)>>);
 
 impl HandoverSender {
     /// Gives a connection, already counted for worker `own`, to a worker that has fewer. Returns
@@ -63,6 +63,7 @@ impl HandoverSender {
     pub(super) fn place(
         &self,
         own: usize,
+        face: Face,
         stream: tokio::net::TcpStream,
         shared: &Shared,
     ) -> Option<tokio::net::TcpStream> {
@@ -84,7 +85,7 @@ impl HandoverSender {
         shared.worker(other).connection_opened();
         shared.worker(own).connection_closed();
         shared.worker(own).stats.handed_over.increment();
-        permit.send(stream);
+        permit.send((face, stream));
         None
     }
 }

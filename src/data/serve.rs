@@ -4,13 +4,22 @@
 //! because hyper's cannot tell an idle connection from a slow head, and has no notion of age.
 
 use std::{
+    convert::Infallible,
+    error::Error,
     future::poll_fn,
     pin::{Pin, pin},
     rc::Rc,
     task::Poll,
 };
 
-use hyper::server::conn::{http1, http2};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::Service,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
@@ -19,10 +28,11 @@ use tokio::{
 
 use crate::{
     data::{
-        WorkerContext,
+        Face, WorkerContext,
         accept::ConnectionSlot,
         connection::{Connection, Due, PhaseStep},
         executor::LocalExecutor,
+        http::HttpService,
         outbox::Outbox,
         redirect::RedirectService,
         socket::{Opening, Socket, read_opening},
@@ -32,43 +42,62 @@ use crate::{
 };
 
 /// Serves an accepted connection to its end.
-pub(super) async fn serve(slot: ConnectionSlot, stream: TcpStream) {
-    let cause = run(slot.worker(), stream).await;
+pub(super) async fn serve(slot: ConnectionSlot, face: Face, stream: TcpStream) {
+    let cause = run(slot.worker(), face, stream).await;
     slot.release(cause);
 }
 
-async fn run(worker: &Rc<WorkerContext>, mut stream: TcpStream) -> CloseCause {
+async fn run(worker: &Rc<WorkerContext>, face: Face, mut stream: TcpStream) -> CloseCause {
     let (protocol, opening) = match open(worker, &mut stream).await {
         Ok(opened) => opened,
         Err(cause) => return cause,
     };
     worker.state().stats.connections(protocol).increment();
-    let connection = Rc::new(Connection::new(Rc::clone(worker), protocol));
+    let Ok(peer) = stream.peer_addr() else {
+        return CloseCause::Done;
+    };
+    let connection = Rc::new(Connection::new(Rc::clone(worker), face, protocol));
     let (reader, writer) = stream.into_split();
     let outbox = Rc::new(Outbox::new(writer));
-    let io = TokioIo::new(Socket::new(
-        opening,
-        reader,
-        Rc::clone(&outbox),
-        Rc::clone(&connection),
-    ));
-    let service = RedirectService::new(Rc::clone(&connection));
-    match protocol {
+    let socket = Socket::new(opening, reader, Rc::clone(&outbox), Rc::clone(&connection));
+    match face {
+        Face::Redirect => {
+            let service = RedirectService::new(Rc::clone(&connection));
+            speak(socket, service, &outbox, &connection).await
+        }
+        Face::Http(listener) => {
+            let service = HttpService::new(Rc::clone(&connection), listener, peer.ip());
+            speak(socket, service, &outbox, &connection).await
+        }
+    }
+}
+
+/// Lets hyper speak the connection's protocol.
+async fn speak<S, B>(
+    socket: Socket,
+    service: S,
+    outbox: &Outbox,
+    connection: &Connection,
+) -> CloseCause
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S::Future: Unpin + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let io = TokioIo::new(socket);
+    match connection.protocol() {
         Protocol::Http1 => {
             drive(
                 http1_settings().serve_connection(io, service),
-                &outbox,
-                &connection,
+                outbox,
+                connection,
             )
             .await
         }
         Protocol::Http2 => {
-            drive(
-                http2_settings(worker).serve_connection(io, service),
-                &outbox,
-                &connection,
-            )
-            .await
+            let settings = http2_settings(connection.worker());
+            drive(settings.serve_connection(io, service), outbox, connection).await
         }
     }
 }
@@ -125,13 +154,24 @@ trait HttpConnection: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl HttpConnection for http1::Connection<TokioIo<Socket>, RedirectService> {
+impl<S, B> HttpConnection for http1::Connection<TokioIo<Socket>, S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     fn graceful_shutdown(self: Pin<&mut Self>) {
         Self::graceful_shutdown(self);
     }
 }
 
-impl HttpConnection for http2::Connection<TokioIo<Socket>, RedirectService, LocalExecutor> {
+impl<S, B> HttpConnection for http2::Connection<TokioIo<Socket>, S, LocalExecutor>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S::Future: Unpin + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     fn graceful_shutdown(self: Pin<&mut Self>) {
         Self::graceful_shutdown(self);
     }
@@ -158,7 +198,9 @@ async fn drive<C: HttpConnection>(http: C, outbox: &Outbox, connection: &Connect
             }
             match sent {
                 Poll::Ready(Err(_broken)) => return Poll::Ready(Event::Broken),
-                Poll::Ready(Ok(())) if phase_now >= Phase::ClosingIdle && connection.is_idle() => {
+                Poll::Ready(Ok(()))
+                    if phase_now >= Phase::ClosingIdle && connection.is_drained() =>
+                {
                     return Poll::Ready(Event::Drained);
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
@@ -178,7 +220,11 @@ async fn drive<C: HttpConnection>(http: C, outbox: &Outbox, connection: &Connect
         });
         match event.await {
             Event::Ended(ended) => {
-                outbox.linger(ended.is_err()).await;
+                if connection.is_broken() {
+                    outbox.reset_on_close();
+                } else {
+                    outbox.linger(ended.is_err()).await;
+                }
                 return connection.cause_of_end(phase_now, ended);
             }
             Event::Broken => return CloseCause::ConnectionError,

@@ -143,6 +143,10 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.is_broken() {
+            self.outbox.reset_on_close();
+            return Poll::Ready(Ok(()));
+        }
         self.outbox.poll_shutdown(cx)
     }
 }

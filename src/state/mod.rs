@@ -9,13 +9,16 @@ mod reloads;
 mod snapshot;
 mod stats;
 mod turns;
+mod upstream;
 
 pub use reloads::Reloads;
-pub use snapshot::{RedirectSettings, Snapshot, SnapshotHandle};
+pub use snapshot::{HttpSettings, RedirectSettings, Snapshot, SnapshotHandle};
 pub use stats::{
-    AcceptFault, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, Protocol, WorkerStats,
+    AcceptFault, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, ForwardFault, Protocol,
+    WorkerStats,
 };
 pub use turns::Turns;
+pub use upstream::{Backend, BackendStats, Upstream};
 
 /// Everything that workers and the control plane share. Lives as long as the process.
 #[derive(Debug)]
@@ -26,6 +29,10 @@ pub struct Shared {
     pub turns: Turns,
     /// How reloads went.
     pub reloads: Reloads,
+    /// Backends whose first probe did not come back yet. Written by the control plane.
+    first_probes: AtomicUsize,
+    /// Accept loops that did not end yet. Written by the workers, read by the drain.
+    accept_loops: AtomicUsize,
     /// One entry a worker.
     workers: Box<[WorkerState]>,
 }
@@ -38,8 +45,41 @@ impl Shared {
             snapshot: SnapshotHandle::new(snapshot),
             turns: Turns::default(),
             reloads: Reloads::default(),
+            first_probes: AtomicUsize::new(0),
+            accept_loops: AtomicUsize::new(0),
             workers,
         })
+    }
+
+    /// Says how many backends are to be probed before the process is ready.
+    pub fn expect_first_probes(&self, backends: usize) {
+        self.first_probes.store(backends, Ordering::Relaxed);
+    }
+
+    /// Counts the first probe of one backend.
+    pub fn first_probe_done(&self) {
+        self.first_probes.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether every backend that is checked was probed once.
+    pub fn is_probed(&self) -> bool {
+        self.first_probes.load(Ordering::Relaxed) == 0
+    }
+
+    /// Says how many accept loops there will be.
+    pub fn expect_accept_loops(&self, loops: usize) {
+        self.accept_loops.store(loops, Ordering::Relaxed);
+    }
+
+    /// Counts the end of an accept loop. Release: whoever sees it also sees the connections that
+    /// the loop has counted.
+    pub fn accept_loop_ended(&self) {
+        self.accept_loops.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether nobody accepts any more.
+    pub fn is_closed_to_new(&self) -> bool {
+        self.accept_loops.load(Ordering::Acquire) == 0
     }
 
     /// All workers, in the order of their indices.

@@ -3,14 +3,32 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
+use ipnet::IpNet;
 
-use crate::{config::Config, redirect::RedirectPolicy};
+use crate::{config::Config, redirect::RedirectPolicy, route::Router, state::Upstream};
 
 /// What a reload may change. Built whole, published whole, never changed.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The redirect service's part; `None` where the service is not configured.
     pub redirect: Option<RedirectSettings>,
+    /// The HTTP load balancer's listeners.
+    pub http: Arc<[HttpSettings]>,
+    /// The upstreams that routes lead to.
+    pub upstreams: Arc<[Upstream]>,
+    /// The longest that any upstream lets a request stand still.
+    pub longest_wait: Duration,
+}
+
+/// What one listener of the HTTP load balancer answers by.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Which upstream takes a request; `Route::upstream` indexes [`Snapshot::upstreams`].
+    pub router: Router,
+    /// Proxies whose word about the client is believed.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// The longest request body, in bytes.
+    pub body_limit: u64,
 }
 
 /// What the redirect service answers by.
@@ -29,7 +47,27 @@ impl Snapshot {
             policy: redirect.policy.clone(),
             call_timeout: redirect.call_timeout,
         });
-        Self { redirect }
+        let http = config.http.iter().map(|http| HttpSettings {
+            router: http.router.clone(),
+            trusted_proxies: http.trusted_proxies.as_slice().into(),
+            body_limit: http.body_limit,
+        });
+        let mut first_id = 0;
+        let upstreams = config.upstreams.iter().map(|upstream| {
+            let built = Upstream::new(upstream, first_id);
+            first_id += built.backends.len();
+            built
+        });
+        let waits = config.upstreams.iter().map(|upstream| {
+            let connecting = upstream.connect_timeout.saturating_mul(3);
+            connecting.saturating_add(upstream.response_timeout.max(upstream.idle_timeout))
+        });
+        Self {
+            redirect,
+            longest_wait: waits.max().unwrap_or_default(),
+            http: http.collect(),
+            upstreams: upstreams.collect(),
+        }
     }
 }
 
@@ -45,6 +83,11 @@ impl SnapshotHandle {
     /// Replaces the snapshot; requests that loaded the old one finish with it.
     pub fn publish(&self, snapshot: Snapshot) {
         self.0.store(Arc::new(snapshot));
+    }
+
+    /// The current snapshot, for longer than a moment.
+    pub fn load_full(&self) -> Arc<Snapshot> {
+        self.0.load_full()
     }
 
     /// The current snapshot. Lock-free, some nanoseconds.

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
+
 use crate::redirect::{RejectReason, Target};
 
 /// Counts that one worker writes and the control plane reads.
@@ -23,6 +25,12 @@ pub struct WorkerStats {
     rejected: [Counter; RejectReason::ALL.len()],
     /// Time from a call's head to its answer.
     pub call_duration: DurationHistogram,
+    /// Time from a forwarded request's head to its response's.
+    pub request_duration: DurationHistogram,
+    /// Responses of the HTTP load balancer, by the first digit of their status.
+    responses: [Counter; 6],
+    /// Requests that no backend answered, by [`ForwardFault`].
+    forward_faults: [Counter; ForwardFault::ALL.len()],
     /// Calls that began.
     pub calls_started: Counter,
     /// Calls whose answer was handed to the connection, or that were given up.
@@ -49,6 +57,21 @@ impl WorkerStats {
     /// The counter of calls refused for one reason.
     pub fn rejected(&self, reason: RejectReason) -> &Counter {
         &self.rejected[reason as usize]
+    }
+
+    /// The counter of responses whose status has the same first digit.
+    pub fn responses(&self, status: StatusCode) -> &Counter {
+        self.responses_of_class(status.as_u16() / 100)
+    }
+
+    /// The counter of responses whose status has this first digit.
+    pub fn responses_of_class(&self, class: u16) -> &Counter {
+        &self.responses[usize::from(class.min(5))]
+    }
+
+    /// The counter of requests that no backend answered for one reason.
+    pub fn forward_faults(&self, fault: ForwardFault) -> &Counter {
+        &self.forward_faults[fault as usize]
     }
 
     /// The counter of connections that spoke one protocol.
@@ -145,6 +168,51 @@ pub const DURATION_BOUNDS: [Duration; 14] = [
     Duration::from_secs(2),
     Duration::from_secs(10),
 ];
+
+/// Why a request was answered by the balancer itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "`data::error` says what each means")]
+pub enum ForwardFault {
+    NoRoute,
+    NoBackend,
+    ConnectFailed,
+    ConnectTimeout,
+    NoResponse,
+    UpstreamTimeout,
+    BodyLimit,
+    ClientClosed,
+    BadRequest,
+}
+
+impl ForwardFault {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 9] = [
+        Self::NoRoute,
+        Self::NoBackend,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::NoResponse,
+        Self::UpstreamTimeout,
+        Self::BodyLimit,
+        Self::ClientClosed,
+        Self::BadRequest,
+    ];
+
+    /// The value of the metrics' `cause` label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::NoBackend => "no_backend",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::NoResponse => "no_response",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::BodyLimit => "body_limit",
+            Self::ClientClosed => "client_closed",
+            Self::BadRequest => "bad_request",
+        }
+    }
+}
 
 /// What a client connection turned out to speak.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -273,6 +341,12 @@ mod tests {
                 .iter()
                 .enumerate()
                 .all(|(index, &cause)| cause as usize == index)
+        );
+        assert!(
+            ForwardFault::ALL
+                .iter()
+                .enumerate()
+                .all(|(index, &fault)| fault as usize == index)
         );
         assert!(
             AcceptFault::ALL

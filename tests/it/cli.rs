@@ -145,7 +145,7 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
 
 #[tokio::test]
 async fn the_demo_needs_no_configuration() {
-    let process = Process::start(&["demo"]);
+    let process = Process::start(&["demo", "--http-listen=127.0.0.1:0"]);
     let client = GrpcClient::connect(process.redirect).await;
     let cdn = "http://cdn.example.com/s1/video/123/xcg2djHckad.m3u8";
     let address = client.redirect(VIDEO).await.address();
@@ -164,7 +164,9 @@ async fn the_demo_needs_no_configuration() {
 #[tokio::test]
 async fn the_demo_takes_the_operators_cdn() {
     let mut command = weir();
-    command.arg("demo").env("CDN_HOST", "mine.example");
+    command
+        .args(["demo", "--http-listen=127.0.0.1:0"])
+        .env("CDN_HOST", "mine.example");
     let process = Process::spawn(command);
     let client = GrpcClient::connect(process.redirect).await;
     let address = client.redirect(VIDEO).await.address();

@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// The tiers from the bottom. A module may use its own tier's only where that is itself.
 const TIERS: &[&[&str]] = &[
-    &["redirect"],
+    &["balance", "health", "redirect", "route"],
     &["config"],
     &["state"],
     &["net", "proto", "shutdown", "telemetry"],
     &["data", "control"],
-    &["app", "healthcheck"],
+    &["app", "backend", "healthcheck"],
     &["cli", "demo"],
 ];
 

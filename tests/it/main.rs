@@ -9,6 +9,7 @@
     reason = "a test that cannot go on should panic, and helpers are public to the modules beside them"
 )]
 
+mod balancer;
 mod cli;
 mod connections;
 mod differential;

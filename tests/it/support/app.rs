@@ -25,6 +25,8 @@ use weir::{
 /// A running application; stopped when it is dropped.
 pub struct TestApp {
     pub redirect: SocketAddr,
+    /// The HTTP load balancer's first listener, if there is one.
+    pub http: Option<SocketAddr>,
     pub admin: SocketAddr,
     config_file: PathBuf,
     commands: mpsc::Sender<Command>,
@@ -46,10 +48,12 @@ impl TestApp {
         let load = move || Config::load(&flags, &Environment::default());
         let app = App::build(load().unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
         let (redirect, admin) = (app.redirect_addr().unwrap(), app.admin_addr().unwrap());
+        let http = app.http_addr(0);
         let (commands, receiver) = mpsc::channel(8);
         let thread = thread::spawn(move || app.run(receiver, Box::new(load)));
         Self {
             redirect,
+            http,
             admin,
             config_file,
             commands,
@@ -170,15 +174,15 @@ pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     }
 }
 
-/// Sends raw bytes and reads until the server closes. Returns the head and the body.
+/// Sends raw bytes and reads until the server closes or resets. Returns the head and the body.
 pub async fn http1(addr: SocketAddr, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut answer))
+    // A reset is an end, too: what is not whole must show in what was received.
+    let _reset = timeout(PATIENCE, stream.read_to_end(&mut answer))
         .await
-        .unwrap_or_else(|_| panic!("no end of the answer to {request:.200}"))
-        .unwrap();
+        .unwrap_or_else(|_| panic!("no end of the answer to {request:.200}"));
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     (head.to_owned(), body.to_owned())

@@ -2,11 +2,9 @@
 
 use std::{
     cell::RefCell,
-    fmt::Display,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::RangeInclusive,
-    str::FromStr,
     time::Duration,
 };
 
@@ -14,10 +12,16 @@ use crate::{
     config::{
         ADMIN_LISTEN, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain, Environment,
         Flags, ORIGIN_CLUSTERS, ORIGIN_EVERY, REDIRECT_LISTEN, Redirect, Reflection,
-        document::Document, overrides::Overrides, section::Section,
+        document::Document,
+        overrides::Overrides,
+        resolve::units::{DAY, MILLIS_100, TIMEOUT, address, duration, number},
+        section::Section,
     },
     redirect::{CdnBase, OriginClusters, RedirectPolicy},
 };
+
+mod balancer;
+mod units;
 
 pub(super) fn config(
     document: &Document,
@@ -28,12 +32,14 @@ pub(super) fn config(
     let faults = RefCell::default();
     let root = Section::root(document, &faults);
     let redirect = redirect(&root, &overrides);
+    let upstreams = balancer::upstreams(&root);
+    let http = balancer::listeners(&root, &upstreams);
     let admin = admin(&root, &overrides);
     let connections = connections(&root);
     let drain = drain(&root);
     let workers = root.value("workers", overrides.workers, |text| number(text, WORKERS));
     root.finish();
-    let nothing_to_do = redirect.is_none() && faults.borrow().is_empty();
+    let nothing_to_do = redirect.is_none() && http.is_empty() && faults.borrow().is_empty();
     if nothing_to_do {
         let message = "no service is configured: set CDN_HOST (for example CDN_HOST=cdn.example.com weir), \
                        name a file with --config, or try `weir demo`";
@@ -43,6 +49,8 @@ pub(super) fn config(
         Some(errors) => Err(errors),
         None => Ok(Config {
             redirect,
+            http,
+            upstreams,
             admin,
             connections,
             drain,
@@ -98,19 +106,20 @@ fn redirect(root: &Section<'_>, overrides: &Overrides<'_>) -> Option<Redirect> {
 
 fn origin_clusters(section: &Section<'_>) -> OriginClusters {
     let default = || OriginClusters::new(&ORIGIN_CLUSTERS).expect("the default is a domain name");
-    let Some(entries) = section.list("origin_clusters") else {
+    let Some(entries) = section.items("origin_clusters") else {
         return default();
     };
+    let mut names = Vec::with_capacity(entries.len());
+    for item in &entries {
+        let name = item.text().unwrap_or_default();
+        match OriginClusters::new(&[name]) {
+            Ok(_) => names.push(name),
+            Err(error) => item.fault(error),
+        }
+    }
     if entries.is_empty() {
         section
             .fault("redirect.origin_clusters is empty, so every call would be refused".to_owned());
-    }
-    let mut names = Vec::with_capacity(entries.len());
-    for (name, place) in entries {
-        match OriginClusters::new(&[name]) {
-            Ok(_) => names.push(name),
-            Err(error) => section.report(place, format!("redirect.origin_clusters: {error}")),
-        }
     }
     OriginClusters::new(&names).unwrap_or_else(|_| default())
 }
@@ -164,48 +173,12 @@ fn drain(root: &Section<'_>) -> Drain {
     drain
 }
 
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    let hint = "is not an address and port such as 127.0.0.1:8404 or [::]:50051";
-    text.parse().map_err(|_source| hint)
-}
-
 fn on_or_off(text: &str) -> Result<Reflection, &'static str> {
     match text {
         "true" => Ok(Reflection::On),
         "false" => Ok(Reflection::Off),
         _ => Err("must be true or false"),
     }
-}
-
-/// Reads a whole number within bounds.
-fn number<T: FromStr + PartialOrd + Display>(
-    text: &str,
-    bounds: RangeInclusive<T>,
-) -> Result<T, String> {
-    match text.parse() {
-        Ok(number) if bounds.contains(&number) => Ok(number),
-        Ok(_) | Err(_) => Err(format!(
-            "must be a whole number from {} to {}",
-            bounds.start(),
-            bounds.end()
-        )),
-    }
-}
-
-/// Reads a duration with its unit, within bounds.
-fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
-    let value = humantime::parse_duration(text).map_err(|error| {
-        format!("is not a duration with a unit such as 500ms, 2s or 30m ({error})")
-    })?;
-    if bounds.contains(&value) {
-        return Ok(value);
-    }
-    let written = humantime::format_duration;
-    Err(format!(
-        "must be from {} to {}",
-        written(*bounds.start()),
-        written(*bounds.end())
-    ))
 }
 
 const WORKERS: RangeInclusive<NonZeroUsize> =
@@ -215,8 +188,4 @@ const CONNECTIONS: RangeInclusive<NonZeroUsize> =
 const STREAMS: RangeInclusive<NonZeroU32> =
     NonZeroU32::MIN..=NonZeroU32::new(1 << 16).expect("not zero");
 const STREAMS_DEFAULT: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
-const MILLIS_100: Duration = Duration::from_millis(100);
 const MINUTES_10: Duration = Duration::from_secs(600);
-const DAY: Duration = Duration::from_secs(86_400);
-/// The bounds of every timeout that a client must never be able to stretch.
-const TIMEOUT: RangeInclusive<Duration> = MILLIS_100..=MINUTES_10;

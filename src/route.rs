@@ -1,0 +1,114 @@
+//! From host and path to an upstream. Pure.
+
+/// The routes of one listener, in the order in which they are tried.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Router(Box<[Route]>);
+
+/// What one route matches, and where it leads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Route {
+    /// The host that it is for, in lower case and without a port; any if `None`.
+    pub host: Option<Box<str>>,
+    /// The path that it begins with, whole segments only: `/a` matches `/a` and `/a/b`, not `/ab`.
+    pub path: Box<str>,
+    /// Whether `path` is taken off before the request is forwarded.
+    pub prefix: Prefix,
+    /// The upstream's index.
+    pub upstream: usize,
+}
+
+/// What becomes of a route's path prefix.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Prefix {
+    /// The backend sees the client's path.
+    Keep,
+    /// The backend sees what follows the prefix.
+    Strip,
+}
+
+impl Router {
+    /// Orders routes: those with a host first, longer paths before shorter ones.
+    pub fn new(mut routes: Vec<Route>) -> Self {
+        routes.sort_by_key(|route| (route.host.is_none(), std::cmp::Reverse(route.path.len())));
+        Self(routes.into())
+    }
+
+    /// The first route that matches. Costs a comparison for each route.
+    pub fn route(&self, host: &str, path: &str) -> Option<&Route> {
+        let host = without_port(host);
+        let matches_host = |route: &&Route| {
+            route
+                .host
+                .as_ref()
+                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
+        };
+        self.0
+            .iter()
+            .filter(matches_host)
+            .find(|route| begins_with(path, &route.path))
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    let end = host
+        .rfind(':')
+        .filter(|&colon| !host.ends_with(']') && colon > host.rfind(']').unwrap_or(0));
+    end.and_then(|end| host.get(..end)).unwrap_or(host)
+}
+
+fn begins_with(path: &str, prefix: &str) -> bool {
+    let Some(rest) = path.strip_prefix(prefix) else {
+        return false;
+    };
+    prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(host: Option<&str>, path: &str, upstream: usize) -> Route {
+        Route {
+            host: host.map(Into::into),
+            path: path.into(),
+            prefix: Prefix::Keep,
+            upstream,
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_of_the_narrowest_host_wins() {
+        let router = Router::new(vec![
+            route(None, "/", 0),
+            route(None, "/api", 1),
+            route(Some("a.example"), "/", 2),
+            route(None, "/api/v2/", 3),
+        ]);
+        for (host, path, expected) in [
+            ("x", "/", 0),
+            ("x", "/apix", 0),
+            ("x", "/api", 1),
+            ("x", "/api/v1", 1),
+            ("x", "/api/v2/y", 3),
+            ("x", "/api/v2", 1),
+            ("a.example", "/api", 2),
+            ("A.Example:8080", "/", 2),
+            ("[::1]:80", "/", 0),
+            ("[::1]", "/api", 1),
+        ] {
+            assert_eq!(
+                router.route(host, path).map(|route| route.upstream),
+                Some(expected),
+                "{host}{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_matches_nothing() {
+        let router = Router::new(vec![route(Some("a"), "/x", 0)]);
+        assert_eq!(router.route("b", "/x"), None);
+        assert_eq!(router.route("a", "/"), None);
+        assert_eq!(router.route("a", "*"), None);
+    }
+}
