@@ -13,7 +13,7 @@ use tokio::task;
 /// A redirect call has arrived whole when its stream begins, as head and message share a packet,
 /// so nearly every call ends in the first poll: no task, no allocation, no trip through the
 /// scheduler. It also answers the calls of one connection in the order of their arrival.
-/// Measured on 10 connections × 100 streams, this takes a fifth off a call.
+/// Measured on 10 connections × 100 streams, this takes a tenth off a call (5.3 to 4.8 µs).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalExecutor;
 

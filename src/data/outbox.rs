@@ -2,7 +2,7 @@
 //!
 //! hyper flushes each time it looks for the next HTTP/2 stream, so calls that are answered where
 //! they stand (see `executor`) would cost a system call each. Measured on 10 connections × 100
-//! streams, gathering takes a third off a call.
+//! streams, gathering takes more than a third off a call (7.7 to 4.8 µs).
 
 use std::{
     cell::RefCell,
