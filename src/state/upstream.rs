@@ -235,11 +235,6 @@ impl Upstream {
     fn turn(&self) -> u64 {
         self.cursor.0.fetch_add(1, Ordering::Relaxed)
     }
-
-    /// Whether any backend may take requests now.
-    pub fn is_available(&self) -> bool {
-        !self.available.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -307,7 +302,6 @@ mod tests {
     #[test]
     fn an_empty_set_gives_none() {
         let upstream = upstream(&[1]).with_health(|_| Health::Unhealthy);
-        assert!(!upstream.is_available());
         assert!(upstream.pick(&[], first).is_none());
     }
 

@@ -301,6 +301,7 @@ async fn rapid_reset_ends_in_a_goaway() {
 /// MadeYouReset (CVE-2025-8671): frames that make us reset our own streams.
 #[tokio::test]
 async fn resets_that_a_client_provokes_end_in_a_goaway() {
+    const GOAWAY: u8 = 7;
     let app = TestApp::plain();
     let mut stream = TcpStream::connect(app.redirect).await.unwrap();
     stream
@@ -313,35 +314,34 @@ async fn resets_that_a_client_provokes_end_in_a_goaway() {
             let id = (2 * index + 1).to_be_bytes();
             // :method POST, :scheme http, :path /, from HPACK's static table.
             let head = [&[0, 0, 3, 1, 4][..], &id, &[0x83, 0x86, 0x84]].concat();
-            // A window update of zero is a stream error.
-            let update = [&[0, 0, 4, 8, 0][..], &id, &[0, 0, 0, 0]].concat();
+            // A window beyond 2^31-1 is an error of the stream, not of the connection.
+            let update = [&[0, 0, 4, 8, 0][..], &id, &[0x7f, 0xff, 0xff, 0xff]].concat();
             if writer.write_all(&[head, update].concat()).await.is_err() {
                 return;
             }
         }
-        std::future::pending().await
     };
     let mut received = Vec::new();
     let until_end = async {
         let _reset = reader.read_to_end(&mut received).await;
     };
-    let both = async {
-        tokio::select! {
-            () = attack => {}
-            () = until_end => {}
-        }
-    };
+    let both = async { tokio::join!(attack, until_end) };
     timeout(PATIENCE, both)
         .await
         .expect("the connection was never ended");
-    assert_eq!(
-        GrpcClient::connect(app.redirect)
-            .await
-            .redirect(VIDEO)
-            .await
-            .code(),
-        0
-    );
+    let mut reasons = Vec::new();
+    let mut rest = received.as_slice();
+    while let [high, middle, low, kind, ..] = *rest {
+        let length = u32::from_be_bytes([0, high, middle, low]) as usize;
+        if kind == GOAWAY {
+            // After the frame's head and the last stream's number.
+            reasons.push(u32::from_be_bytes(rest[13..17].try_into().unwrap()));
+        }
+        rest = rest.get(9 + length..).unwrap_or_default();
+    }
+    assert_eq!(reasons, [u32::from(Reason::ENHANCE_YOUR_CALM)]);
+    let client = GrpcClient::connect(app.redirect).await;
+    assert_eq!(client.redirect(VIDEO).await.code(), 0);
 }
 
 #[tokio::test]
