@@ -1,8 +1,11 @@
-//! Event logs: start, stop, reload and faults. Requests are counted, not logged.
+//! Event logs: start, stop, reload and faults. Requests are counted; `access_log` tells of each
+//! where an operator asks for it.
 
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+pub mod access_log;
 
 /// Sends events to standard output: readable on a terminal, JSON otherwise. `RUST_LOG` filters
 /// (default `info`), `NO_COLOR` switches colours off. Must be called at most once.

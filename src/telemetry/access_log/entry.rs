@@ -1,0 +1,59 @@
+//! What one line tells. Borrows everything: it lives only for the call that writes it.
+
+use std::{
+    fmt::{self, Display},
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
+
+use http::Version;
+
+/// One request and what became of it.
+pub struct Entry<'a> {
+    /// When the request's head had arrived.
+    pub time: SystemTime,
+    /// Who asked, as the trusted proxies say.
+    pub client: IpAddr,
+    /// The method.
+    pub method: &'a str,
+    /// Path and query as the client sent them.
+    pub target: &'a str,
+    /// The client's version of HTTP.
+    pub version: Version,
+    /// The host as the client sent it; empty if there was none.
+    pub host: &'a [u8],
+    /// The status the client got.
+    pub status: u16,
+    /// Bytes of the response's body that were sent.
+    pub body_bytes_sent: u64,
+    /// Bytes of the request's body that were read.
+    pub body_bytes_received: u64,
+    /// The `Referer` header.
+    pub referer: Option<&'a [u8]>,
+    /// The `User-Agent` header.
+    pub user_agent: Option<&'a [u8]>,
+    /// The request's id; empty if there is none.
+    pub request_id: &'a [u8],
+    /// The upstream that the route names.
+    pub upstream: Option<&'a str>,
+    /// The backend of the last attempt.
+    pub backend: Option<&'a dyn Display>,
+    /// How often a backend was tried.
+    pub attempts: u32,
+    /// Why the request failed, in one word; `ok` if it did not.
+    pub cause: &'static str,
+    /// From the request's head to the head of the backend's response.
+    pub first_byte: Option<Duration>,
+    /// From the request's head to the end of the response.
+    pub total: Duration,
+}
+
+impl fmt::Debug for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("method", &self.method)
+            .field("target", &self.target)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,225 @@
+//! The two formats of a line. Pure, but for the second that [`Timestamp`] keeps; formats straight
+//! into the buffer, without a string for each field.
+
+use std::{
+    fmt::{Display, Write as _},
+    time::Duration,
+};
+
+use http::Version;
+
+use crate::telemetry::access_log::{
+    entry::Entry,
+    escape::{Escaping, push_hex_escaped, push_json_escaped, push_word},
+    timestamp::Timestamp,
+};
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// One JSON object a line, always with all keys: `time` (RFC 3339, UTC, microseconds),
+    /// `client`, `method`, `target`, `protocol`, `host`, `status`, `body_bytes_sent`,
+    /// `body_bytes_received`, `referer`, `user_agent`, `request_id`, `upstream`, `backend`,
+    /// `attempts`, `cause`, `first_byte_seconds`, `total_seconds`. What is missing is `null`.
+    /// Bytes that are not UTF-8 become U+FFFD.
+    Json,
+    /// The combined format of Apache and nginx, so that their tools read it, and then eight
+    /// fields of ours:
+    ///
+    /// ```text
+    /// client - - [time] "method target protocol" status body_bytes_sent "referer" "user_agent"
+    ///   "host" upstream backend attempts cause first_byte_seconds total_seconds "request_id"
+    /// ```
+    ///
+    /// In one line, of course. What is missing is `-`. All that is not printable ASCII, quotes
+    /// and backslashes are written `\xHH`, as nginx does.
+    Combined,
+}
+
+impl LogFormat {
+    /// Appends one line with its end.
+    pub(super) fn push_line(self, out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
+        match self {
+            Self::Json => push_json(out, timestamp, entry),
+            Self::Combined => push_combined(out, timestamp, entry),
+        }
+        out.push(b'\n');
+    }
+}
+
+fn push_combined(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
+    push_shown(out, push_word, &entry.client);
+    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(timestamp.common(entry.time));
+    out.extend_from_slice(b"] \"");
+    push_hex_escaped(out, entry.method.as_bytes());
+    out.push(b' ');
+    push_hex_escaped(out, entry.target.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(version(entry.version));
+    out.extend_from_slice(b"\" ");
+    push_number(out, entry.status.into());
+    out.push(b' ');
+    push_number(out, entry.body_bytes_sent);
+    for field in [entry.referer, entry.user_agent, Some(entry.host)] {
+        push_quoted(out, field);
+    }
+    out.push(b' ');
+    push_word_or_dash(out, entry.upstream.unwrap_or_default());
+    out.push(b' ');
+    match entry.backend {
+        Some(backend) => push_shown(out, push_word, backend),
+        None => out.push(b'-'),
+    }
+    out.push(b' ');
+    push_number(out, entry.attempts.into());
+    out.push(b' ');
+    push_word_or_dash(out, entry.cause);
+    out.push(b' ');
+    match entry.first_byte {
+        Some(first_byte) => push_seconds(out, first_byte),
+        None => out.push(b'-'),
+    }
+    out.push(b' ');
+    push_seconds(out, entry.total);
+    push_quoted(out, Some(entry.request_id));
+}
+
+/// Appends a space and the field in quotes.
+fn push_quoted(out: &mut Vec<u8>, field: Option<&[u8]>) {
+    out.extend_from_slice(b" \"");
+    match field {
+        None | Some([]) => out.push(b'-'),
+        Some(field) => push_hex_escaped(out, field),
+    }
+    out.push(b'"');
+}
+
+fn push_word_or_dash(out: &mut Vec<u8>, word: &str) {
+    if word.is_empty() {
+        return out.push(b'-');
+    }
+    push_word(out, word.as_bytes());
+}
+
+fn push_json(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
+    let (second, micros) = timestamp.rfc3339(entry.time);
+    out.extend_from_slice(b"{\"time\":\"");
+    out.extend_from_slice(second);
+    push_micros(out, micros);
+    out.extend_from_slice(b"Z\",\"client\":\"");
+    push_shown(out, push_json_escaped, &entry.client);
+    out.push(b'"');
+    push_text(out, b"method", Some(entry.method.as_bytes()));
+    push_text(out, b"target", Some(entry.target.as_bytes()));
+    push_text(out, b"protocol", Some(version(entry.version)));
+    push_text(
+        out,
+        b"host",
+        Some(entry.host).filter(|host| !host.is_empty()),
+    );
+    push_key(out, b"status");
+    push_number(out, entry.status.into());
+    push_key(out, b"body_bytes_sent");
+    push_number(out, entry.body_bytes_sent);
+    push_key(out, b"body_bytes_received");
+    push_number(out, entry.body_bytes_received);
+    push_text(out, b"referer", entry.referer);
+    push_text(out, b"user_agent", entry.user_agent);
+    let request_id = Some(entry.request_id).filter(|id| !id.is_empty());
+    push_text(out, b"request_id", request_id);
+    push_text(out, b"upstream", entry.upstream.map(str::as_bytes));
+    push_key(out, b"backend");
+    match entry.backend {
+        Some(backend) => {
+            out.push(b'"');
+            push_shown(out, push_json_escaped, backend);
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+    push_key(out, b"attempts");
+    push_number(out, entry.attempts.into());
+    push_text(out, b"cause", Some(entry.cause.as_bytes()));
+    push_key(out, b"first_byte_seconds");
+    match entry.first_byte {
+        Some(first_byte) => push_seconds(out, first_byte),
+        None => out.extend_from_slice(b"null"),
+    }
+    push_key(out, b"total_seconds");
+    push_seconds(out, entry.total);
+    out.push(b'}');
+}
+
+fn push_key(out: &mut Vec<u8>, key: &[u8]) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key);
+    out.extend_from_slice(b"\":");
+}
+
+fn push_text(out: &mut Vec<u8>, key: &[u8], text: Option<&[u8]>) {
+    push_key(out, key);
+    let Some(text) = text else {
+        return out.extend_from_slice(b"null");
+    };
+    out.push(b'"');
+    push_json_escaped(out, text);
+    out.push(b'"');
+}
+
+fn push_shown(out: &mut Vec<u8>, push: fn(&mut Vec<u8>, &[u8]), value: &dyn Display) {
+    // The buffer takes everything; a value that fails by itself leaves what it has written.
+    let _failed_by_itself = write!(Escaping { out, push }, "{value}");
+}
+
+/// Seconds with six decimals.
+fn push_seconds(out: &mut Vec<u8>, duration: Duration) {
+    push_number(out, duration.as_secs());
+    push_micros(out, duration.subsec_micros());
+}
+
+/// The point and six digits.
+fn push_micros(out: &mut Vec<u8>, micros: u32) {
+    out.push(b'.');
+    let mut unit = 100_000;
+    while unit > 0 {
+        out.push(digit((micros / unit % 10).into()));
+        unit /= 10;
+    }
+}
+
+/// Decimal digits, without the machinery of `fmt`: a line has six to ten numbers.
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; U64_DIGITS_MAX];
+    let mut count = 0;
+    for place in digits.iter_mut().rev() {
+        *place = digit(number % 10);
+        count += 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend(digits.iter().skip(U64_DIGITS_MAX - count));
+}
+
+/// Callers pass one decimal digit.
+const fn digit(value: u64) -> u8 {
+    b'0' + value as u8
+}
+
+const fn version(version: Version) -> &'static [u8] {
+    match version {
+        Version::HTTP_10 => b"HTTP/1.0",
+        Version::HTTP_2 => b"HTTP/2.0",
+        Version::HTTP_3 => b"HTTP/3.0",
+        Version::HTTP_09 => b"HTTP/0.9",
+        _ => b"HTTP/1.1",
+    }
+}
+
+/// Those of 18,446,744,073,709,551,615.
+const U64_DIGITS_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests;
