@@ -16,6 +16,11 @@ use crate::{
 };
 
 mod admin;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the reload does not wait for it yet")
+)]
+mod config_watch;
 mod drain;
 mod health_checker;
 mod metrics;
