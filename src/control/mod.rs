@@ -25,6 +25,11 @@ mod drain;
 mod health_checker;
 mod metrics;
 mod reload;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "backends are not resolved with it yet")
+)]
+mod resolver;
 pub mod signals;
 
 pub use drain::DrainReport;

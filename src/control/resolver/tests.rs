@@ -1,0 +1,349 @@
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::{Arc, Mutex},
+};
+
+use hickory_resolver::proto::{
+    op::{Message, OpCode, ResponseCode},
+    rr::{RData, Record, RecordType, rdata},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::JoinSet,
+};
+
+use super::*;
+
+/// A name server with an answer for each name. Stops when it is dropped.
+struct NameServer {
+    addr: SocketAddr,
+    /// Names and types in the order they were asked for.
+    asked: Arc<Mutex<Vec<String>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl NameServer {
+    async fn start() -> Self {
+        let (udp, tcp) = bind().await;
+        let addr = udp.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_udp(udp, Arc::clone(&asked)));
+        tasks.spawn(serve_tcp(tcp, Arc::clone(&asked)));
+        Self {
+            addr,
+            asked,
+            _tasks: tasks,
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        let mut asked = self.asked.lock().unwrap().clone();
+        asked.sort();
+        asked
+    }
+
+    fn resolver(&self) -> Resolver {
+        Resolver::with_nameserver(self.addr).unwrap()
+    }
+
+    /// A resolver of a machine in `machine.test` with these search domains.
+    fn resolver_searching(&self, search: &[&str]) -> Resolver {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let search = search.iter().copied().map(name).collect();
+        let servers = vec![name_server(self.addr)];
+        let config = ResolverConfig::from_parts(Some(name("machine.test")), search, servers);
+        let mut options = ResolverOpts::default();
+        options.ndots = 2;
+        let resolver = build(as_libc_searches(config), options).unwrap();
+        Resolver {
+            dns: Dns::Servers(Box::new(resolver)),
+        }
+    }
+}
+
+/// The same free port for both protocols.
+async fn bind() -> (UdpSocket, TcpListener) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free for both protocols");
+}
+
+async fn serve_udp(socket: UdpSocket, asked: Arc<Mutex<Vec<String>>>) {
+    let mut buffer = [0; 1_024];
+    loop {
+        let (count, from) = socket.recv_from(&mut buffer).await.unwrap();
+        if let Some(answer) = answer(&buffer[..count], &asked) {
+            let whole = answer.to_vec().unwrap();
+            let message = if whole.len() > 1_232 {
+                answer.truncate().to_vec().unwrap()
+            } else {
+                whole
+            };
+            socket.send_to(&message, from).await.unwrap();
+        }
+    }
+}
+
+async fn serve_tcp(listener: TcpListener, asked: Arc<Mutex<Vec<String>>>) {
+    loop {
+        let (mut stream, _from) = listener.accept().await.unwrap();
+        while let Ok(question) = read_framed(&mut stream).await {
+            if let Some(answer) = answer(&question, &asked) {
+                let answer = answer.to_vec().unwrap();
+                let length = u16::try_from(answer.len()).unwrap();
+                stream.write_all(&length.to_be_bytes()).await.unwrap();
+                stream.write_all(&answer).await.unwrap();
+            }
+        }
+    }
+}
+
+async fn read_framed(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut message = vec![0; stream.read_u16().await?.into()];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+/// `None`: silence.
+fn answer(question: &[u8], asked: &Mutex<Vec<String>>) -> Option<Message> {
+    let question = Message::from_vec(question).unwrap();
+    let query = question.queries.first().unwrap().clone();
+    let name = query.name().to_string();
+    let kind = query.query_type();
+    asked.lock().unwrap().push(format!("{name} {kind}"));
+    let mut answer = Message::response(question.metadata.id, OpCode::Query);
+    answer.metadata.recursion_available = true;
+    answer.metadata.recursion_desired = true;
+    answer.add_query(query);
+    let mut add = |name: &str, ttl, data| {
+        let name = Name::from_ascii(name).unwrap();
+        answer.add_answer(Record::from_rdata(name, ttl, data));
+    };
+    let v4 = |last| RData::A(rdata::A(Ipv4Addr::new(192, 0, 2, last)));
+    let v6 = |last| {
+        RData::AAAA(rdata::AAAA(Ipv6Addr::new(
+            0x2001, 0xdb8, 0, 0, 0, 0, 0, last,
+        )))
+    };
+    match (name.as_str(), kind) {
+        ("both.test.", RecordType::A) => {
+            [2, 1, 2]
+                .into_iter()
+                .for_each(|last| add(&name, 60, v4(last)));
+        }
+        ("both.test.", RecordType::AAAA) => add(&name, 30, v6(1)),
+        ("short.test.", RecordType::A) => add(&name, 0, v4(1)),
+        ("long.test.", RecordType::A) => add(&name, 86_400, v4(1)),
+        ("one_family.test.", RecordType::A) => add(&name, 60, v4(1)),
+        ("one_family.test.", _) => return None,
+        ("alias.test.", RecordType::A) => {
+            add(
+                &name,
+                20,
+                RData::CNAME(rdata::CNAME(Name::from_ascii("target.test.").unwrap())),
+            );
+            add("target.test.", 60, v4(9));
+        }
+        ("many.test.", RecordType::A) => (0..1_000).for_each(|n: u16| {
+            let [high, low] = n.to_be_bytes();
+            add(
+                &name,
+                60,
+                RData::A(rdata::A(Ipv4Addr::new(10, 0, high, low))),
+            );
+        }),
+        ("web.search.test." | "svc.other.test." | "my_app.machine.test.", RecordType::A) => {
+            add(&name, 60, v4(1))
+        }
+        ("web.search.test." | "svc.other.test." | "my_app.machine.test.", _) => {}
+        ("silent.test.", _) => return None,
+        ("broken.test.", _) => answer.metadata.response_code = ResponseCode::ServFail,
+        ("empty.test." | "short.test." | "long.test." | "alias.test." | "many.test.", _) => {}
+        _ => answer.metadata.response_code = ResponseCode::NXDomain,
+    }
+    Some(answer)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[track_caller]
+fn check(answer: Result<Answer, ResolveError>, addrs: &[&str], valid_for: Duration) {
+    let addrs = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+    assert_eq!(answer.unwrap(), Answer { addrs, valid_for });
+}
+
+#[tokio::test]
+async fn both_families_are_asked_and_the_least_time_to_live_counts() {
+    let server = NameServer::start().await;
+    let answer = server.resolver().lookup("both.test").await;
+    check(
+        answer,
+        &["192.0.2.1", "192.0.2.2", "2001:db8::1"],
+        seconds(30),
+    );
+    assert_eq!(server.asked(), ["both.test. A", "both.test. AAAA"]);
+}
+
+#[tokio::test]
+async fn times_to_live_are_clamped() {
+    let server = NameServer::start().await;
+    let resolver = server.resolver();
+    check(
+        resolver.lookup("short.test").await,
+        &["192.0.2.1"],
+        seconds(1),
+    );
+    check(
+        resolver.lookup("long.test").await,
+        &["192.0.2.1"],
+        seconds(300),
+    );
+}
+
+#[tokio::test]
+async fn an_alias_is_followed_and_its_time_to_live_counts() {
+    let server = NameServer::start().await;
+    let answer = server.resolver().lookup("alias.test").await;
+    check(answer, &["192.0.2.9"], seconds(20));
+}
+
+#[tokio::test]
+async fn each_lookup_asks_again() {
+    let server = NameServer::start().await;
+    let resolver = server.resolver();
+    for _ in 0..2 {
+        resolver.lookup("long.test").await.unwrap();
+        resolver.lookup("none.test").await.unwrap_err();
+    }
+    assert_eq!(server.asked().len(), 8);
+}
+
+#[tokio::test]
+async fn a_host_without_addresses_is_not_found() {
+    let server = NameServer::start().await;
+    let resolver = server.resolver();
+    for host in ["none.test", "empty.test"] {
+        let error = resolver.lookup(host).await.unwrap_err();
+        assert!(matches!(error, ResolveError::NotFound), "{host}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_server_is_an_error() {
+    let server = NameServer::start().await;
+    let error = server.resolver().lookup("broken.test").await.unwrap_err();
+    assert!(matches!(error, ResolveError::Dns(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_is_an_error() {
+    let server = NameServer::start().await;
+    let resolver = server.resolver();
+    for host in ["a b", "a..b", &"a".repeat(64)] {
+        resolver.lookup(host).await.unwrap_err();
+    }
+    assert_eq!(server.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn silence_ends_in_time() {
+    let server = NameServer::start().await;
+    let resolver = server.resolver();
+    let lookup = timeout(LOOKUP_TIME_MAX + seconds(1), resolver.lookup("silent.test"));
+    let error = lookup.await.expect("has a limit").unwrap_err();
+    assert!(matches!(error, ResolveError::Timeout), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_family_that_is_never_answered_does_not_hide_the_other() {
+    let server = NameServer::start().await;
+    let answer = server.resolver().lookup("one_family.test").await;
+    check(answer, &["192.0.2.1"], seconds(60));
+}
+
+#[tokio::test]
+async fn of_a_thousand_addresses_256_are_taken() {
+    let server = NameServer::start().await;
+    let answer = server.resolver().lookup("many.test").await.unwrap();
+    let expected: Vec<IpAddr> = (0..=255).map(|n| IpAddr::from([10, 0, 0, n])).collect();
+    assert_eq!(answer.addrs, expected);
+}
+
+#[tokio::test]
+async fn search_domains_are_tried_as_libc_does() {
+    let server = NameServer::start().await;
+    let resolver = server.resolver_searching(&["search.test.", "other.test."]);
+    let found = resolver.lookup("web").await;
+    check(found, &["192.0.2.1"], seconds(60));
+    assert_eq!(
+        server.asked(),
+        ["web.search.test. A", "web.search.test. AAAA"]
+    );
+    let found = resolver.lookup("svc").await;
+    check(found, &["192.0.2.1"], seconds(60));
+    let absolute = resolver.lookup("svc.").await;
+    absolute.unwrap_err();
+}
+
+#[tokio::test]
+async fn the_domain_of_the_machine_is_searched_only_where_no_other_is() {
+    let server = NameServer::start().await;
+    let resolver = server.resolver_searching(&[]);
+    resolver.lookup("my_app").await.unwrap();
+    assert_eq!(
+        server.asked(),
+        ["my_app.machine.test. A", "my_app.machine.test. AAAA"]
+    );
+}
+
+#[tokio::test]
+async fn an_ip_literal_needs_no_server() {
+    let resolver = Resolver::with_nameserver("127.0.0.1:1".parse().unwrap()).unwrap();
+    for literal in ["192.0.2.7", "2001:db8::7"] {
+        check(resolver.lookup(literal).await, &[literal], seconds(300));
+    }
+}
+
+#[tokio::test]
+async fn localhost_needs_no_server() {
+    let loopback = |answer: &Answer| answer.addrs.iter().all(IpAddr::is_loopback);
+    let nobody = Resolver::with_nameserver("127.0.0.1:1".parse().unwrap()).unwrap();
+    let system = Resolver::from_system();
+    let libc = Resolver { dns: Dns::Libc };
+    for resolver in [nobody, system, libc] {
+        let answer = resolver.lookup("localhost").await.unwrap();
+        assert!(loopback(&answer), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn libc_answers_for_a_fixed_time() {
+    let answer = ask_libc("localhost").await.unwrap();
+    assert!(answer.addrs.iter().all(IpAddr::is_loopback));
+    assert_eq!(answer.valid_for, seconds(30));
+}
+
+#[test]
+fn hosts_files_are_read_as_libc_does() {
+    let hosts = "# comment\n127.0.0.1 localhost\n::1\tlocalhost ip6-localhost # x\n\
+                 10.0.0.1 Web web.test #hidden\nnonsense web\n10.0.0.2 web\n10.0.0.3\n";
+    let check = |host: &str, expected: &[&str]| {
+        let found = addrs_in_hosts(hosts, host);
+        let expected: Vec<IpAddr> = expected.iter().map(|addr| addr.parse().unwrap()).collect();
+        assert_eq!(found, expected, "{host}");
+    };
+    check("localhost", &["127.0.0.1", "::1"]);
+    check("WEB", &["10.0.0.1", "10.0.0.2"]);
+    check("web.test.", &["10.0.0.1"]);
+    for host in ["hidden", "we", "10.0.0.3", ""] {
+        check(host, &[]);
+    }
+}
