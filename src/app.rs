@@ -11,35 +11,40 @@ use std::{
 use tokio::{runtime, sync::mpsc};
 
 use crate::{
-    config::{Config, Reflection},
-    control::{Command, ControlPlane, DrainReport, Loader, WorkerDied},
+    config::{self, Config, LogTarget, Reflection},
+    control::{self, Bound, Command, ControlPlane, DrainReport, Listeners, Loader, WorkerDied},
     data::{
-        self, Face, Listener, Worker,
+        self, Worker,
         redirect::{Engine, GrpcRoutes, health_service},
     },
+    listener,
     net::{self, BindError},
     shutdown,
     state::{Shared, Snapshot},
+    telemetry::access_log::AccessLog,
 };
 
 /// A process whose listeners are bound and whose threads are not yet started.
 #[derive(Debug)]
 pub struct App {
     config: Config,
-    /// For each face one socket a worker, or one in all where they cannot be shared.
-    listeners: Vec<(Face, Vec<TcpListener>)>,
+    /// The redirect service's: one socket a worker, or one in all where they cannot be shared.
+    redirect: Vec<TcpListener>,
+    /// The load balancer's.
+    http: Bound,
+    access_log: Option<AccessLog>,
     admin_listener: TcpListener,
     connection_limit: usize,
     workers: NonZeroUsize,
 }
 
 impl App {
-    /// Binds every listener.
+    /// Binds every listener and opens the access log.
     ///
     /// # Errors
     ///
-    /// The first address that cannot be bound.
-    pub fn build(config: Config) -> Result<Self, BindError> {
+    /// The first address that cannot be bound, or file that cannot be opened.
+    pub fn build(config: Config) -> Result<Self, BuildError> {
         let room = net::connection_limit_for(net::raise_open_files_limit());
         let wanted = config.connections.limit.map_or(room, usize::from);
         if wanted > room {
@@ -51,19 +56,24 @@ impl App {
         }
         let connection_limit = wanted.min(room);
         let workers = config.workers.unwrap_or_else(net::usable_cores);
-        let mut listeners = Vec::new();
-        if let Some(redirect) = &config.redirect {
-            let sockets = net::bind_for_workers("the redirect service", redirect.listen, workers)?;
-            listeners.push((Face::Redirect, sockets));
-        }
-        for (index, http) in config.http.iter().enumerate() {
-            let sockets = net::bind_for_workers("the HTTP load balancer", http.listen, workers)?;
-            listeners.push((Face::Http(index), sockets));
-        }
+        let redirect = match &config.redirect {
+            Some(redirect) => {
+                net::bind_for_workers("the redirect service", redirect.listen, workers)?
+            }
+            None => Vec::new(),
+        };
+        let http = Bound::new(&config.http, |_none_yet| false, workers)?;
+        let access_log = config
+            .access_log
+            .as_ref()
+            .map(start_access_log)
+            .transpose()?;
         let admin_listener = net::bind("the admin listener", config.admin.listen)?;
         Ok(Self {
             config,
-            listeners,
+            redirect,
+            http,
+            access_log,
             admin_listener,
             connection_limit,
             workers,
@@ -72,17 +82,12 @@ impl App {
 
     /// Where the redirect service listens, with the port that the system chose for port 0.
     pub fn redirect_addr(&self) -> Option<SocketAddr> {
-        self.addr_of(Face::Redirect)
+        self.redirect.first()?.local_addr().ok()
     }
 
     /// Where a listener of the HTTP load balancer is.
     pub fn http_addr(&self, index: usize) -> Option<SocketAddr> {
-        self.addr_of(Face::Http(index))
-    }
-
-    fn addr_of(&self, wanted: Face) -> Option<SocketAddr> {
-        let (_, sockets) = self.listeners.iter().find(|(face, _)| *face == wanted)?;
-        sockets.first()?.local_addr().ok()
+        self.http.addrs().nth(index)
     }
 
     /// Where the admin listener is.
@@ -104,22 +109,26 @@ impl App {
             .enable_all()
             .build()
             .map_err(RunError::Start)?;
-        let shared = Shared::new(Snapshot::new(&self.config), self.workers.get());
-        shared.expect_first_probes(first_probes(&self.config));
-        shared.expect_accept_loops(
-            self.listeners
-                .iter()
-                .map(|(_, sockets)| sockets.len())
-                .sum(),
-        );
+        let addresses = self.addresses();
+        let nothing = Snapshot::new(&self.config, Vec::new(), Vec::new());
+        let workers = self.workers.get();
+        let per_client_limit = self.config.connections.per_client_limit;
+        let shared = Shared::new(nothing, workers, per_client_limit);
+        let (senders, receivers) = listener::listener_channels(workers);
+        let mut listeners = Listeners::new(Arc::clone(&shared), senders);
+        if !self.redirect.is_empty() {
+            listeners.open_redirect(self.redirect);
+        }
+        let in_runtime = runtime.enter();
+        let upstreams = control::begin(&self.config, &shared, &mut listeners, self.http);
+        drop(in_runtime);
         let (phase, phase_receiver) = shutdown::phases();
         let (health, health_server) = runtime.block_on(health_service());
-        let (worker_ended, worker_ends) = mpsc::channel(self.workers.get());
+        let (worker_ended, worker_ends) = mpsc::channel(workers);
         let (started, mut all_started) = mpsc::channel(1);
-        let addresses = self.addresses();
-        let threads: io::Result<Vec<_>> = data::handovers(self.workers.get())
+        let threads: io::Result<Vec<_>> = data::handovers(workers)
             .into_iter()
-            .zip(sockets_by_worker(self.listeners, self.workers))
+            .zip(receivers)
             .enumerate()
             .map(|(index, (handover, listeners))| {
                 let engine = Engine::new(Arc::clone(&shared), index);
@@ -134,6 +143,7 @@ impl App {
                     connections: self.config.connections.clone(),
                     connection_limit: self.connection_limit,
                     handover,
+                    access_log: self.access_log.clone(),
                     shared: Arc::clone(&shared),
                     phase: phase_receiver.clone(),
                     started: started.clone(),
@@ -149,7 +159,7 @@ impl App {
             redirect = addresses.redirect,
             http = addresses.http,
             admin = addresses.admin,
-            workers = self.workers.get(),
+            workers,
             "serving"
         );
 
@@ -162,11 +172,17 @@ impl App {
             loader,
             commands,
             worker_ends,
+            listeners,
+            upstreams,
+            access_log: self.access_log.clone(),
         };
         let report = runtime.block_on(control.run())?;
         for thread in threads {
             // How it ended was reported by the worker's own end message or is past caring.
             let _ended = thread.join();
+        }
+        if let Some(access_log) = &self.access_log {
+            access_log.finish();
         }
         tracing::info!(calls = shared.calls_finished(), "stopped: {report}");
         Ok(report)
@@ -193,18 +209,11 @@ struct Addresses {
     admin: Option<String>,
 }
 
-/// Deals out the sockets of each face, one a worker as far as they go.
-fn sockets_by_worker(
-    faces: Vec<(Face, Vec<TcpListener>)>,
-    workers: NonZeroUsize,
-) -> Vec<Vec<Listener>> {
-    let mut by_worker: Vec<Vec<Listener>> = (0..workers.get()).map(|_| Vec::new()).collect();
-    for (face, sockets) in faces {
-        for (listeners, socket) in by_worker.iter_mut().zip(sockets) {
-            listeners.push(Listener { face, socket });
-        }
-    }
-    by_worker
+fn start_access_log(settings: &config::AccessLog) -> Result<AccessLog, BuildError> {
+    AccessLog::start(&settings.target, settings.format).map_err(|source| BuildError::AccessLog {
+        target: settings.target.clone(),
+        source,
+    })
 }
 
 fn reflection(config: &Config) -> Reflection {
@@ -212,15 +221,6 @@ fn reflection(config: &Config) -> Reflection {
         .redirect
         .as_ref()
         .map_or(Reflection::Off, |redirect| redirect.reflection)
-}
-
-/// How many backends readiness waits for.
-fn first_probes(config: &Config) -> usize {
-    let checked = config
-        .upstreams
-        .iter()
-        .filter(|upstream| upstream.health_check.is_some());
-    checked.map(|upstream| upstream.backends.len()).sum()
 }
 
 /// Starts a worker's thread, which reports its end whatever the reason.
@@ -248,6 +248,22 @@ impl Drop for EndReport {
         // There is room for one end a worker, and after a stop nobody listens.
         let _nobody_listens = self.ended.try_send(self.index);
     }
+}
+
+/// Why a process cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The access log's target.
+    #[error("cannot open the access log {target:?}: {source}")]
+    AccessLog {
+        /// What was to be opened.
+        target: LogTarget,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// Why a started process came to an end that nobody asked for.

@@ -1,6 +1,6 @@
 //! `weir demo`: what Weir does, shown on itself by real calls.
 
-use std::{io, net::SocketAddr, num::NonZeroU16, thread};
+use std::{io, net::SocketAddr, thread};
 
 use http::header;
 use tokio::runtime;
@@ -8,12 +8,9 @@ use tokio::runtime;
 use crate::{
     app::App,
     backend::TestBackend,
-    config::{
-        BODY_LIMIT, BackendAddr, Config, Environment, Flags, Http, Upstream, WeightedBackend,
-        loopback,
-    },
+    config::{BackendAddr, Config, Environment, Flags, Http, Scheme, Upstream, WeightedBackend},
     healthcheck::{Unready, get, reachable},
-    route::{Prefix, Route, Router},
+    route::{Route, Router},
 };
 
 /// The demo's flags: a CDN, if nothing else names one.
@@ -46,31 +43,19 @@ impl Balancer {
             let backend = TestBackend::named(name);
             let listener = backend.bind().map_err(|error| error.source)?;
             let addr = BackendAddr {
+                scheme: Scheme::Http,
                 host: backend.host.to_string(),
                 port: listener.local_addr()?.port(),
             };
-            backends.push(WeightedBackend {
-                addr,
-                weight: NonZeroU16::MIN,
-            });
+            backends.push(WeightedBackend::new(addr));
             // They end with the process.
             thread::Builder::new()
                 .name(format!("demo-{name}"))
                 .spawn(move || backend.run(listener))?;
         }
         let upstream = Upstream::short_form("app", backends);
-        let route = Route {
-            host: None,
-            path: "/".into(),
-            prefix: Prefix::Keep,
-            upstream: 0,
-        };
-        let http = Http {
-            listen,
-            router: Router::new(vec![route]),
-            trusted_proxies: loopback(),
-            body_limit: BODY_LIMIT,
-        };
+        let router = Router::new(vec![Route::everything_to(0)]);
+        let http = Http::new(listen, router);
         Ok(Self { http, upstream })
     }
 

@@ -3,15 +3,20 @@
 //! The modules in reading order, from the pure core to the process. Each may use only those
 //! above it, and the two planes never use each other (`tests/it/layering.rs` checks that).
 
+pub mod header_rules;
+
 pub mod balance;
+pub mod ejection;
 pub mod health;
 pub mod redirect;
+pub mod retry;
 pub mod route;
 
 pub mod config;
 
 pub mod state;
 
+pub mod listener;
 pub mod net;
 pub mod proto;
 pub mod shutdown;

@@ -39,11 +39,11 @@ fn main() -> ExitCode {
         Command::Backend(backend) => run_backend(backend),
         Command::Serve => {
             let (flags, settings) = (cli.flags, environment.clone());
-            serve(
-                &environment,
-                Box::new(move || Config::load(&flags, &settings)),
-                |_app| {},
-            )
+            let loader = Loader {
+                watched: Config::file(&flags, &settings),
+                load: Box::new(move || Config::load(&flags, &settings)),
+            };
+            serve(&environment, loader, |_app| {})
         }
         Command::Demo { http_listen } => run_demo(http_listen, cli.flags, environment),
     }
@@ -96,11 +96,15 @@ fn run_demo(http_listen: SocketAddr, flags: Flags, environment: Environment) -> 
     };
     let (flags, settings) = (demo::flags(flags, &environment), environment.clone());
     let load = move || Config::load(&flags, &settings).map(|config| balancer.added_to(config));
-    serve(&environment, Box::new(load), demo::show)
+    let loader = Loader {
+        load: Box::new(load),
+        watched: None,
+    };
+    serve(&environment, loader, demo::show)
 }
 
-fn serve(environment: &Environment, load: Loader, built: impl FnOnce(&App)) -> ExitCode {
-    let config = match load() {
+fn serve(environment: &Environment, loader: Loader, built: impl FnOnce(&App)) -> ExitCode {
+    let config = match (loader.load)() {
         Ok(config) => config,
         Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
     };
@@ -121,7 +125,7 @@ fn serve(environment: &Environment, load: Loader, built: impl FnOnce(&App)) -> E
         Err(error) => return fail(USAGE_OR_CONFIG, &format!("error: {error}")),
     };
     built(&app);
-    match app.run(commands, load) {
+    match app.run(commands, loader) {
         Ok(_report) => ExitCode::from(OK),
         Err(error) => fail(INTERNAL, &format!("error: {error}")),
     }

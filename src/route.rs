@@ -1,5 +1,7 @@
 //! From host and path to an upstream. Pure.
 
+use crate::header_rules::HeaderRules;
+
 /// The routes of one listener, in the order in which they are tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Router(Box<[Route]>);
@@ -15,6 +17,24 @@ pub struct Route {
     pub prefix: Prefix,
     /// The upstream's index.
     pub upstream: usize,
+    /// What changes in requests, after the balancer's own headers were set.
+    pub request_headers: HeaderRules,
+    /// What changes in responses.
+    pub response_headers: HeaderRules,
+}
+
+impl Route {
+    /// A route that takes everything to one upstream.
+    pub fn everything_to(upstream: usize) -> Self {
+        Self {
+            host: None,
+            path: "/".into(),
+            prefix: Prefix::Keep,
+            upstream,
+            request_headers: HeaderRules::default(),
+            response_headers: HeaderRules::default(),
+        }
+    }
 }
 
 /// What becomes of a route's path prefix.
@@ -71,8 +91,7 @@ mod tests {
         Route {
             host: host.map(Into::into),
             path: path.into(),
-            prefix: Prefix::Keep,
-            upstream,
+            ..Route::everything_to(upstream)
         }
     }
 

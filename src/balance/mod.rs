@@ -1,8 +1,14 @@
 //! Chooses backends. Pure: the caller brings turns, loads and random numbers.
 
+mod balancer;
+mod hash_key;
+mod hash_ring;
 mod load;
 mod schedule;
 
+pub use balancer::Balancer;
+pub use hash_key::HashKey;
+pub use hash_ring::HashRing;
 pub use load::{Load, least_loaded};
 pub use schedule::Schedule;
 
@@ -18,4 +24,18 @@ pub enum Policy {
     /// The less loaded of two that are drawn at random (Mitzenmacher, "The power of two choices",
     /// 2001). Costs the same however many there are.
     RandomTwo,
+    /// The one that a hash of the request leads to, so that like requests meet a warm cache. A
+    /// backend that goes takes only its own share with it. None bears more than a bound over the
+    /// average (Mirrokni et al., "Consistent hashing with bounded loads", 2016). Costs a look at
+    /// each backend.
+    ConsistentHash {
+        /// The most that a backend may have in flight, in percent of its share. At least 100.
+        /// Default 125. Lower spreads hot keys more evenly and moves more of them.
+        bound_percent: u32,
+    },
+}
+
+impl Policy {
+    /// The default of `load_bound`, in percent.
+    pub const BOUND_PERCENT: u32 = 125;
 }

@@ -8,26 +8,31 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use crate::redirect::RedirectPolicy;
 
-mod balancer;
+mod access_log;
 mod diagnostic;
 mod document;
+mod http;
 mod overrides;
 mod resolve;
 mod section;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
-pub use balancer::{
-    BODY_LIMIT, BackendAddr, HealthCheck, Http, Probe, Upstream, WeightedBackend, loopback,
-};
+pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use diagnostic::{ConfigErrors, Diagnostic, Place};
+pub use http::{BODY_LIMIT, Http, loopback};
 pub use overrides::{Environment, Flags};
+pub use upstream::{
+    AdminState, BackendAddr, HealthCheck, Probe, Queue, Scheme, Tls, Upstream, WeightedBackend,
+    WhenAllDown,
+};
 
 /// Everything that Weir runs. Each value is within its bounds.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,6 +49,11 @@ pub struct Config {
     pub connections: Connections,
     /// How a stop goes.
     pub drain: Drain,
+    /// Where the load balancer's requests are logged. Default `None`: nowhere. A line costs about
+    /// half a microsecond.
+    pub access_log: Option<AccessLog>,
+    /// Whether a change of the configuration file is a reload. Default true.
+    pub watch: bool,
     /// Data-plane threads. Default: the cores that the process may use (CPU affinity and cgroup
     /// quota), bounds 1 to 1024. More than cores only adds switching.
     pub workers: Option<NonZeroUsize>,
@@ -87,6 +97,12 @@ pub struct Connections {
     /// limit of open files leaves after a reserve of an eighth, at least 64, for the admin
     /// listener and the rest of the process. A higher value is lowered to that, with a warning.
     pub limit: Option<NonZeroUsize>,
+    /// Open connections of one client address (IPv6: one /64); one more is closed at accept.
+    /// Default unlimited, because a proxy in front makes all clients one address.
+    pub per_client_limit: Option<NonZeroUsize>,
+    /// The longest request head of HTTP/1.1, and the longest header list of HTTP/2, in bytes.
+    /// Default 48 KiB, bounds 8 KiB to 1 MiB. Each connection may hold that much.
+    pub head_limit: u32,
     /// Time until a new connection's first byte, and until the end of an HTTP/2 preface.
     /// Default 10 s, bounds 100 ms to 10 min.
     pub first_byte_timeout: Duration,
@@ -135,6 +151,11 @@ impl Config {
         resolve::config(&document, flags, environment)
     }
 
+    /// The file that [`Config::load`] reads, if there is one.
+    pub fn file(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
+        path(flags, environment).map(Path::to_owned)
+    }
+
     /// Reads only where the admin listener is. For `weir healthcheck`, which may run without
     /// the flags that the process was started with.
     ///
@@ -155,6 +176,9 @@ fn path<'a>(flags: &'a Flags, environment: &'a Environment) -> Option<&'a Path> 
     flags.config.as_deref().or_else(from_environment)
 }
 
+/// The default of `connections.head_limit`: a video URL of 8 KiB fits percent-encoded, with room
+/// for headers.
+const HEAD_LIMIT: u32 = 48 << 10;
 /// The default redirect listener.
 pub const REDIRECT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50051);

@@ -144,6 +144,21 @@ impl<'a> Section<'a> {
         section.entries.iter().map(named).collect()
     }
 
+    /// The pairs of the map under `key`, where the names are the operator's own.
+    pub(super) fn pairs(&self, key: &'static str) -> Vec<(&'a str, Item<'a>)> {
+        let section = self.section(key);
+        let pair = |(name, node): &'a (Spanned<String>, Spanned<Node>)| {
+            let item = Item {
+                document: section.document,
+                faults: section.faults,
+                path: section.full_path(&name.value),
+                node,
+            };
+            (name.value.as_str(), item)
+        };
+        section.entries.iter().map(pair).collect()
+    }
+
     /// Reports a fault of this section's own, such as a missing key.
     pub(super) fn fault(&self, message: String) {
         let place = self
@@ -214,8 +229,8 @@ impl<'a> Section<'a> {
     }
 }
 
-/// One element of a list.
-#[derive(Debug)]
+/// One element of a list, or one value of a map.
+#[derive(Clone, Debug)]
 pub(super) struct Item<'a> {
     document: &'a Document,
     faults: &'a RefCell<Vec<Diagnostic>>,

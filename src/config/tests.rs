@@ -268,7 +268,7 @@ fn the_short_form_is_a_balancer_with_health_checks() {
     assert_eq!(backends, ["localhost:5001 1", "10.0.0.2:80 3"]);
     assert_eq!(
         upstream.health_check.as_ref().unwrap().probe,
-        Probe::Http("/health".parse().unwrap())
+        Probe::http("/health".parse().unwrap())
     );
     check_faults(
         "port: 8080\n",
@@ -294,12 +294,12 @@ fn faults_of_the_balancer_have_their_places() {
             "4:17: http[1].body_limit \"10\" is not a size with a unit such as 512KiB or 10MiB",
             "5:5: listen is missing, for example 0.0.0.0:8080",
             "5:5: routes is missing, for example [{ path: /, upstream: app }]",
-            "8:14: upstreams.app.balance \"random\" is not a policy; there are: round_robin, least_connections, random_two",
-            "9:16: upstreams.app.backends[1] \"ftp://a\" is not a backend such as http://127.0.0.1:8081: only http://HOST:PORT is supported",
-            "9:25: upstreams.app.backends[2] \"http://a/b\" is not a backend such as http://127.0.0.1:8081: only http://HOST:PORT is supported",
+            "8:14: upstreams.app.balance \"random\" is not a policy; there are: round_robin, least_connections, random_two, consistent_hash",
+            "9:16: upstreams.app.backends[1] \"ftp://a\" is not a backend such as http://127.0.0.1:8081: the scheme is http, h2c or https",
+            "9:25: upstreams.app.backends[2] \"http://a/b\" is not a backend such as http://127.0.0.1:8081: only SCHEME://HOST:PORT is supported",
             "9:37: url is missing, for example http://127.0.0.1:8081",
             "9:47: upstreams.app.backends[3].weight \"0\" must be a whole number from 1 to 1000",
-            "10:19: health_check needs http: PATH or tcp: true",
+            "10:19: health_check needs http: PATH, tcp: true or grpc: SERVICE",
             "10:21: unknown key `htp` in upstreams.app.health_check; did you mean `http`?",
             "10:44: upstreams.app.health_check.timeout \"5s\" must be from 10ms to 2s",
             "11:10: upstream empty has no backends",

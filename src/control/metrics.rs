@@ -13,8 +13,8 @@ use crate::{
     health::Health,
     redirect::{RejectReason, Target},
     state::{
-        AcceptFault, BackendStats, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram,
-        ForwardFault, Protocol, Shared, WorkerStats,
+        AcceptFault, BackendStats, Cause, CloseCause, Condition, Counter, DURATION_BOUNDS,
+        DurationHistogram, Protocol, Shared, WorkerStats,
     },
 };
 
@@ -36,7 +36,7 @@ impl Collector for Shards {
         self.rejected(&mut encoder)?;
         self.calls(&mut encoder)?;
         self.http(&mut encoder)?;
-        self.backends(&mut encoder)?;
+        self.upstreams(&mut encoder)?;
         self.connections(&mut encoder)?;
         self.accepting(&mut encoder)?;
         self.reloads(&mut encoder)
@@ -126,54 +126,45 @@ impl Shards {
             "class",
             responses,
         )?;
-        let faults = ForwardFault::ALL
-            .map(|fault| (fault.label(), self.sum(|stats| stats.forward_faults(fault))));
+        let faults = Cause::ALL.map(|cause| (cause.label(), self.sum(|stats| stats.faults(cause))));
         family(
             encoder,
             "http_faults",
-            "Requests that no backend answered, by cause",
+            "Requests that went wrong, by cause",
             "cause",
             faults,
         )?;
+        let retries =
+            Cause::ALL.map(|cause| (cause.label(), self.sum(|stats| stats.retries(cause))));
+        family(
+            encoder,
+            "http_retries",
+            "Further attempts, by the cause that the one before failed by",
+            "cause",
+            retries,
+        )?;
+        let help = "Connections that switched to another protocol";
+        let metric = encoder.encode_descriptor("http_upgrades", help, None, MetricType::Counter)?;
+        ConstCounter::new(self.sum(|stats| &stats.upgrades)).encode(metric)?;
         let help = "Time from a forwarded request's head to its response's";
         self.durations(encoder, "http_request_duration_seconds", help, |stats| {
             &stats.request_duration
         })
     }
 
-    fn backends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Response heads of a backend";
-        self.by_backend(
-            encoder,
-            "backend_responses",
-            help,
-            MetricType::Counter,
-            BackendStats::responses,
-        )?;
-        let help = "Attempts at a backend that got no response";
-        self.by_backend(
-            encoder,
-            "backend_failures",
-            help,
-            MetricType::Counter,
-            BackendStats::failures,
-        )?;
-        let help = "Requests in flight at a backend";
-        self.by_backend(
-            encoder,
-            "backend_in_flight",
-            help,
-            MetricType::Gauge,
-            |stats| stats.in_flight() as u64,
-        )?;
-        let help = "1 if a backend passes its checks";
-        self.by_backend(
-            encoder,
-            "backend_healthy",
-            help,
-            MetricType::Gauge,
-            |stats| u64::from(stats.health() == Health::Healthy),
-        )
+    fn upstreams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, kind, value) in BY_BACKEND {
+            self.by_backend(encoder, name, help, kind, value)?;
+        }
+        let help = "Requests that wait for a backend";
+        let mut metric =
+            encoder.encode_descriptor("upstream_queue", help, None, MetricType::Gauge)?;
+        for upstream in self.0.snapshot.load_full().upstreams.iter() {
+            let labels = [("upstream", upstream.name().to_owned())];
+            let waiting = i64::try_from(upstream.queue.waiting()).unwrap_or(i64::MAX);
+            ConstGauge::new(waiting).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn by_backend(
@@ -182,16 +173,16 @@ impl Shards {
         name: &str,
         help: &str,
         kind: MetricType,
-        value: impl Fn(&BackendStats) -> u64,
+        value: fn(&BackendStats) -> u64,
     ) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
         for upstream in self.0.snapshot.load_full().upstreams.iter() {
-            for backend in upstream.backends.iter() {
+            for member in upstream.members.iter() {
                 let labels = [
-                    ("upstream", upstream.name.to_string()),
-                    ("backend", backend.addr.to_string()),
+                    ("upstream", upstream.name().to_owned()),
+                    ("backend", member.backend.to_string()),
                 ];
-                let value = value(&backend.stats);
+                let value = value(&member.backend.stats);
                 let metric = metric.encode_family(&labels)?;
                 if matches!(kind, MetricType::Counter) {
                     ConstCounter::new(value).encode(metric)?;
@@ -298,3 +289,61 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64
     let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     ConstGauge::new(value).encode(metric)
 }
+
+/// What is told of each backend.
+const BY_BACKEND: [(&str, &str, MetricType, fn(&BackendStats) -> u64); 9] = [
+    (
+        "backend_responses",
+        "Response heads of a backend",
+        MetricType::Counter,
+        BackendStats::responses,
+    ),
+    (
+        "backend_failures",
+        "Attempts at a backend that got no response",
+        MetricType::Counter,
+        BackendStats::failures,
+    ),
+    (
+        "backend_in_flight",
+        "Requests in flight at a backend",
+        MetricType::Gauge,
+        |stats| stats.in_flight() as u64,
+    ),
+    (
+        "backend_available",
+        "1 if a backend takes requests",
+        MetricType::Gauge,
+        |stats| u64::from(stats.condition() == Condition::Available),
+    ),
+    (
+        "backend_healthy",
+        "1 if a backend passes its checks",
+        MetricType::Gauge,
+        |stats| u64::from(stats.condition() != Condition::Unhealthy),
+    ),
+    (
+        "backend_ejected",
+        "1 while a backend is left alone because its answers failed",
+        MetricType::Gauge,
+        |stats| u64::from(stats.condition() == Condition::Ejected),
+    ),
+    (
+        "backend_ejections",
+        "Times that a backend was ejected",
+        MetricType::Counter,
+        BackendStats::ejections,
+    ),
+    (
+        "backend_recoveries",
+        "Times that the checks found a backend healthy again",
+        MetricType::Counter,
+        |stats| stats.flips(Health::Healthy),
+    ),
+    (
+        "backend_falls",
+        "Times that the checks found a backend unhealthy",
+        MetricType::Counter,
+        |stats| stats.flips(Health::Unhealthy),
+    ),
+];

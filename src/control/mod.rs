@@ -3,7 +3,7 @@
 //!
 //! The only publisher of snapshots and the only mover of phases. `app` starts it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -13,27 +13,26 @@ use crate::{
     proto,
     shutdown::{Phase, PhaseSender},
     state::Shared,
+    telemetry::access_log::AccessLog,
 };
 
 mod admin;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the reload does not wait for it yet")
-)]
 mod config_watch;
 mod drain;
-mod health_checker;
+mod listeners;
 mod metrics;
+mod names;
+mod prober;
 mod reload;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "backends are not resolved with it yet")
-)]
 mod resolver;
 pub mod signals;
+mod upstreams;
 
 pub use drain::DrainReport;
+pub use listeners::{Bound, Listeners};
+pub use upstreams::Upstreams;
 
+use config_watch::ConfigWatch;
 use drain::Progress;
 
 /// What an operator asks of the running process.
@@ -45,8 +44,21 @@ pub enum Command {
     Reload,
 }
 
-/// Reads the configuration again, from wherever it came.
-pub type Loader = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>;
+/// Reads the configuration again.
+pub struct Loader {
+    /// Reads it, from wherever it came.
+    pub load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
+    /// The file whose change is a reload.
+    pub watched: Option<PathBuf>,
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("watched", &self.watched)
+            .finish_non_exhaustive()
+    }
+}
 
 /// What the control plane is started with.
 pub struct ControlPlane {
@@ -66,6 +78,12 @@ pub struct ControlPlane {
     pub commands: mpsc::Receiver<Command>,
     /// Tells that a worker ended.
     pub worker_ends: mpsc::Receiver<usize>,
+    /// The load balancer's listeners.
+    pub listeners: Listeners,
+    /// Who may take requests.
+    pub upstreams: Upstreams,
+    /// The load balancer's access log, if there is one.
+    pub access_log: Option<AccessLog>,
 }
 
 impl fmt::Debug for ControlPlane {
@@ -97,21 +115,31 @@ impl ControlPlane {
             self.phase.subscribe(),
         );
         let admin = tokio::spawn(admin);
-        let checks = self
-            .config
-            .upstreams
-            .iter()
-            .map(|upstream| upstream.health_check.clone());
-        let checker = health_checker::run(checks.collect(), Arc::clone(&self.shared));
-        let checker = tokio::spawn(checker);
+        let watched = self.loader.watched.take().filter(|_| self.config.watch);
+        let mut watch = watched.map(ConfigWatch::new);
         loop {
-            tokio::select! {
+            let asked = tokio::select! {
                 Some(index) = self.worker_ends.recv() => return Err(WorkerDied { index }),
-                command = self.commands.recv() => match command {
-                    Some(Command::Reload) => reload::reload(&mut self.config, &self.loader, &self.shared),
-                    // Nobody can ask for anything any more.
-                    Some(Command::Stop) | None => break,
+                () = self.upstreams.change() => continue,
+                () = changed(&mut watch) => Some(Command::Reload),
+                command = self.commands.recv() => command,
+            };
+            match asked {
+                Some(Command::Reload) => {
+                    let (listeners, upstreams) = (&mut self.listeners, &mut self.upstreams);
+                    reload::reload(
+                        &mut self.config,
+                        &self.loader,
+                        &self.shared,
+                        listeners,
+                        upstreams,
+                    );
+                    if let Some(access_log) = &self.access_log {
+                        access_log.reopen();
+                    }
                 }
+                // Nobody can ask for anything any more.
+                Some(Command::Stop) | None => break,
             }
         }
         let progress = Progress::begin(&self.shared);
@@ -119,15 +147,42 @@ impl ControlPlane {
             turn_red(&self.health).await;
             drain::drain(&self.shared, &self.phase, &self.config.drain).await;
         };
+        // Backends may still die while their last requests are under way.
+        let keep_up = async {
+            loop {
+                self.upstreams.change().await;
+            }
+        };
         tokio::select! {
             () = drain => {}
             () = asked_again(&mut self.commands) => {}
+            () = keep_up => {}
         }
         let report = progress.end(&self.shared, &self.phase);
-        checker.abort();
         admin.abort();
         Ok(report)
     }
+}
+
+/// Waits for a change of the configuration file; for ever, if none is watched.
+async fn changed(watch: &mut Option<ConfigWatch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Publishes the first snapshot and hands out the first listeners, so that workers find both when
+/// they start. Needs the control plane's runtime.
+pub fn begin(
+    config: &Config,
+    shared: &Arc<Shared>,
+    listeners: &mut Listeners,
+    bound: Bound,
+) -> Upstreams {
+    let mut upstreams = Upstreams::new(Arc::clone(shared));
+    reload::begin(config, shared, listeners, &mut upstreams, bound);
+    upstreams
 }
 
 /// Makes the gRPC health service say `NOT_SERVING`.

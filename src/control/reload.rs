@@ -1,17 +1,28 @@
-//! Takes over a new configuration without a restart.
+//! Replaces the running configuration by what is on disk now.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 
 use crate::{
     config::{Config, Redirect},
-    control::Loader,
+    control::{
+        Loader,
+        listeners::{Bound, Listeners},
+        upstreams::Upstreams,
+    },
+    net::BindError,
     state::{Shared, Snapshot},
 };
 
-/// Loads the configuration again and publishes it. A bad one is refused with its reason and
-/// changes nothing, as is one that changes what only a restart can.
-pub(super) fn reload(running: &mut Config, loader: &Loader, shared: &Shared) {
-    let loaded = match loader() {
+/// Reads the configuration anew and publishes it, or says why the old one goes on. Whatever stays
+/// the same keeps running as it is; a change that needs a restart is refused rather than half done.
+pub(super) fn reload(
+    running: &mut Config,
+    loader: &Loader,
+    shared: &Shared,
+    listeners: &mut Listeners,
+    upstreams: &mut Upstreams,
+) {
+    let loaded = match (loader.load)() {
         Ok(config) => config,
         Err(errors) => {
             shared.reloads.refused();
@@ -29,15 +40,45 @@ pub(super) fn reload(running: &mut Config, loader: &Loader, shared: &Shared) {
         );
         return;
     }
-    // Upstreams are as they were, so their health, positions and counts stay.
-    let current = shared.snapshot.load_full();
-    shared.snapshot.publish(Snapshot {
-        upstreams: Arc::clone(&current.upstreams),
-        ..Snapshot::new(&loaded)
-    });
+    if let Err(error) = publish(&loaded, shared, listeners, upstreams) {
+        shared.reloads.refused();
+        tracing::error!(%error, "reload refused; the old configuration keeps serving");
+        return;
+    }
     shared.reloads.succeeded();
     *running = loaded;
     tracing::info!("configuration reloaded");
+}
+
+/// Binds what is new, then publishes everything at once, then accepts.
+fn publish(
+    config: &Config,
+    shared: &Shared,
+    listeners: &mut Listeners,
+    upstreams: &mut Upstreams,
+) -> Result<(), BindError> {
+    let workers = NonZeroUsize::new(shared.workers().len()).unwrap_or(NonZeroUsize::MIN);
+    let is_open = |listen| listeners.is_open(listen);
+    let bound = Bound::new(&config.http, is_open, workers)?;
+    begin(config, shared, listeners, upstreams, bound);
+    Ok(())
+}
+
+/// Publishes a configuration whose new listeners are bound.
+pub(super) fn begin(
+    config: &Config,
+    shared: &Shared,
+    listeners: &mut Listeners,
+    upstreams: &mut Upstreams,
+    bound: Bound,
+) {
+    let settings = listeners.settings(&config.http);
+    let configured = upstreams.configured(&config.upstreams);
+    shared
+        .snapshot
+        .publish(Snapshot::new(config, settings, configured));
+    upstreams.tell_if_probed();
+    listeners.open(bound, &config.http);
 }
 
 /// The keys that differ although they are fixed for the life of the process.
@@ -50,11 +91,10 @@ fn changed_but_fixed(running: &Config, loaded: &Config) -> Vec<&'static str> {
             "redirect.reflection",
             running.redirect.as_ref().map(reflection) != loaded.redirect.as_ref().map(reflection),
         ),
-        ("http", running.http != loaded.http),
-        ("upstreams", running.upstreams != loaded.upstreams),
         ("admin", running.admin != loaded.admin),
         ("connections", running.connections != loaded.connections),
-        ("drain", running.drain != loaded.drain),
+        ("access_log", running.access_log != loaded.access_log),
+        ("watch", running.watch != loaded.watch),
         ("workers", running.workers != loaded.workers),
     ];
     differs

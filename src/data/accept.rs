@@ -1,44 +1,90 @@
 //! The accept loop of one worker.
 
-use std::{rc::Rc, thread};
+use std::{convert::Infallible, net::SocketAddr, rc::Rc, thread};
 
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    task, time,
+    task::{self, JoinSet},
+    time,
 };
 
 use crate::{
-    data::{Face, WorkerContext, serve::serve},
+    data::{WorkerContext, placement::Accepted, serve::serve},
+    listener::{Face, Listener, ListenerReceiver, Open},
     net::{AcceptPause, AcceptRetry, accept_retry},
     shutdown::Phase,
-    state::{AcceptFault, CloseCause},
+    state::{AcceptFault, ClientPlace, CloseCause},
 };
 
-/// Accepts until the drain closes listeners, then takes what the kernel still holds: those
-/// clients believe that they are connected.
-pub(super) async fn accept(worker: Rc<WorkerContext>, face: Face, listener: TcpListener) {
-    accept_until_draining(&worker, face, &listener).await;
-    match listener.into_std() {
-        Ok(listener) => accept_waiting(&worker, face, &listener),
+/// Accepts on every listener that comes, until a stop. `started` is dropped once those that were
+/// there at the start are being accepted on.
+pub(super) async fn run(
+    worker: &Rc<WorkerContext>,
+    mut listeners: ListenerReceiver,
+    started: mpsc::Sender<Infallible>,
+) {
+    let mut phase = worker.phase.clone();
+    let mut loops = JoinSet::new();
+    while let Ok(listener) = listeners.try_recv() {
+        loops.spawn_local(accept(Rc::clone(worker), listener));
+    }
+    drop(started);
+    loop {
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|&phase| phase >= Phase::Draining) => break,
+            Some(listener) = listeners.recv() => {
+                loops.spawn_local(accept(Rc::clone(worker), listener));
+            }
+            // A panic there is caught by the runtime, and its listener is gone with it.
+            Some(_ended) = loops.join_next() => {}
+        }
+    }
+    listeners.close();
+    while listeners.recv().await.is_some() {
+        worker.shared.accept_loop_ended();
+    }
+    while loops.join_next().await.is_some() {}
+}
+
+/// Accepts until a stop or a reload closes the listener, then takes what the kernel still holds:
+/// those clients believe that they are connected.
+async fn accept(worker: Rc<WorkerContext>, listener: Listener) {
+    let Listener { face, socket, open } = listener;
+    let socket = match TcpListener::from_std(socket) {
+        Ok(socket) => {
+            accept_until_closed(&worker, face, &socket, open).await;
+            socket.into_std()
+        }
+        Err(error) => Err(error),
+    };
+    match socket {
+        Ok(socket) => accept_waiting(&worker, face, &socket),
         Err(error) => tracing::error!(%error, "cannot accept what is waiting"),
     }
     worker.shared.accept_loop_ended();
 }
 
-async fn accept_until_draining(worker: &Rc<WorkerContext>, face: Face, listener: &TcpListener) {
+async fn accept_until_closed(
+    worker: &Rc<WorkerContext>,
+    face: Face,
+    listener: &TcpListener,
+    mut open: Open,
+) {
     let mut phase = worker.phase.clone();
     let mut pause = AcceptPause::default();
     loop {
         let accepted = tokio::select! {
             biased;
             _ = phase.wait_for(|&phase| phase >= Phase::Draining) => return,
+            () = open.closed() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 log_recovery(worker, pause.reset());
-                admit(worker, face, stream);
+                admit(worker, face, stream, peer);
             }
             Err(error) => rest(worker, &error, &mut pause).await,
         }
@@ -49,12 +95,12 @@ async fn accept_until_draining(worker: &Rc<WorkerContext>, face: Face, listener:
 /// or by what it remembers of the socket's readiness.
 fn accept_waiting(worker: &Rc<WorkerContext>, face: Face, listener: &std::net::TcpListener) {
     loop {
-        let accepted = listener.accept().and_then(|(stream, _)| {
+        let accepted = listener.accept().and_then(|(stream, peer)| {
             stream.set_nonblocking(true)?;
-            TcpStream::from_std(stream)
+            Ok((TcpStream::from_std(stream)?, peer))
         });
         match accepted {
-            Ok(stream) => admit(worker, face, stream),
+            Ok((stream, peer)) => admit(worker, face, stream, peer),
             Err(error) if accept_retry(&error) == AcceptRetry::AtOnce => {}
             // Nothing is waiting any more, or there is no file for it.
             Err(_would_block_or_exhausted) => return,
@@ -65,15 +111,15 @@ fn accept_waiting(worker: &Rc<WorkerContext>, face: Face, listener: &std::net::T
 /// Serves the connections that other workers hand over.
 pub(super) async fn receive(
     worker: Rc<WorkerContext>,
-    mut handed_over: mpsc::Receiver<(Face, std::net::TcpStream)>,
+    mut handed_over: mpsc::Receiver<Accepted<std::net::TcpStream>>,
 ) {
     let mut phase = worker.phase.clone();
     loop {
         tokio::select! {
-            Some((face, stream)) = handed_over.recv() => {
-                let slot = ConnectionSlot::taken(&worker);
-                match TcpStream::from_std(stream) {
-                    Ok(stream) => start(slot, face, stream),
+            Some(accepted) = handed_over.recv() => {
+                let slot = ConnectionSlot::taken(&worker, accepted.client);
+                match TcpStream::from_std(accepted.stream) {
+                    Ok(stream) => start(slot, accepted.face, stream),
                     Err(error) => tracing::error!(%error, "cannot take over a connection"),
                 }
             }
@@ -81,31 +127,36 @@ pub(super) async fn receive(
         }
     }
     handed_over.close();
-    while handed_over.recv().await.is_some() {
-        drop(ConnectionSlot::taken(&worker));
+    while let Some(accepted) = handed_over.recv().await {
+        drop(ConnectionSlot::taken(&worker, accepted.client));
     }
 }
 
 /// Counts an accepted connection and gives it to the worker that should have it.
-fn admit(worker: &Rc<WorkerContext>, face: Face, stream: TcpStream) {
+fn admit(worker: &Rc<WorkerContext>, face: Face, stream: TcpStream, peer: SocketAddr) {
+    let refuse = |cause| worker.state().stats.closed(cause).increment();
     if worker.shared.open_connections() >= worker.connection_limit {
-        worker
-            .state()
-            .stats
-            .closed(CloseCause::ConnectionLimit)
-            .increment();
-        return;
+        return refuse(CloseCause::ConnectionLimit);
     }
+    let Some(client) = worker.shared.clients.enter(peer.ip()) else {
+        return refuse(CloseCause::ClientLimit);
+    };
     #[cfg(not(target_os = "linux"))]
     let _best_effort = stream.set_nodelay(true);
     worker.state().connection_opened();
-    let Some(stream) = worker
+    let accepted = Accepted {
+        face,
+        stream,
+        client,
+    };
+    let Some(accepted) = worker
         .handover
-        .place(worker.index, face, stream, &worker.shared)
+        .place(worker.index, accepted, &worker.shared)
     else {
         return;
     };
-    start(ConnectionSlot::taken(worker), face, stream);
+    let slot = ConnectionSlot::taken(worker, accepted.client);
+    start(slot, face, accepted.stream);
 }
 
 fn start(slot: ConnectionSlot, face: Face, stream: TcpStream) {
@@ -136,15 +187,17 @@ fn log_recovery(worker: &WorkerContext, pauses: u32) {
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     worker: Rc<WorkerContext>,
+    _client: ClientPlace,
     cause: CloseCause,
 }
 
 impl ConnectionSlot {
     /// Owns a place that was counted before.
-    fn taken(worker: &Rc<WorkerContext>) -> Self {
+    fn taken(worker: &Rc<WorkerContext>, client: ClientPlace) -> Self {
         // A connection that never says how it ended went down with its worker.
         Self {
             worker: Rc::clone(worker),
+            _client: client,
             cause: CloseCause::Cut,
         }
     }

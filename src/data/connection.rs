@@ -3,14 +3,18 @@
 //! The record that a connection's socket, its calls and its driver (`serve`) share. All of them
 //! are on one worker's thread.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    data::{Face, WorkerContext},
+    data::{WorkerContext, http::Tunnel},
+    listener::Face,
     shutdown::Phase,
-    state::{CloseCause, Protocol},
+    state::{Cause, CloseCause, Protocol},
 };
 
 /// What is known of one client connection. Shared by its socket, its service and its calls, all
@@ -34,6 +38,10 @@ pub(super) struct Connection {
     last_answers: Cell<bool>,
     /// Whether a response broke off.
     broken: Cell<bool>,
+    /// What it becomes when hyper is done with it.
+    tunnel: RefCell<Option<Tunnel>>,
+    /// Whether there is one.
+    has_tunnel: Cell<bool>,
     /// When it is old enough to be asked to leave.
     age_limit_at: Instant,
 }
@@ -53,6 +61,8 @@ impl Connection {
             leaving: Cell::new(None),
             last_answers: Cell::new(false),
             broken: Cell::new(false),
+            tunnel: RefCell::new(None),
+            has_tunnel: Cell::new(false),
             age_limit_at,
         }
     }
@@ -111,6 +121,22 @@ impl Connection {
         self.broken.get()
     }
 
+    /// Notes that it will carry another protocol once its answer was written.
+    pub(super) fn becomes(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(tunnel));
+        self.has_tunnel.set(true);
+    }
+
+    /// Whether it carries another protocol after this answer.
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.has_tunnel.get()
+    }
+
+    /// What it became.
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.take()
+    }
+
     /// Notes a stream that may last as long as the connection; no call, so no drain waits for it.
     pub(super) fn watch_started(self: &Rc<Self>) -> Watch {
         self.head_since.set(None);
@@ -145,6 +171,9 @@ impl Connection {
         let progress_at = self.progress_at.get();
         let age = (self.age_limit_at, Due::Leave(CloseCause::AgeLimit));
         let next = match (self.calls.get(), self.watches.get()) {
+            (0, 0) if self.protocol == Protocol::Http1 && !self.last_answers.get() => {
+                (progress_at + PARK_AFTER.min(limits.idle_timeout), Due::Park)
+            }
             (0, 0) => (
                 progress_at + limits.idle_timeout,
                 Due::Leave(CloseCause::IdleTimeout),
@@ -162,6 +191,11 @@ impl Connection {
         } else {
             next
         }
+    }
+
+    /// When an idle connection has been idle for too long.
+    pub(super) fn idle_until(&self) -> Instant {
+        self.progress_at.get() + self.worker.connections.idle_timeout
     }
 
     /// Whatever a call waits for has a limit of its own, which must come first.
@@ -247,6 +281,11 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
+        if let (Face::Http(_), None) = (self.connection.face, self.answered_at) {
+            // Nobody was there any more to be answered.
+            let stats = &self.connection.worker.state().stats;
+            stats.faults(Cause::ClientClosed).increment();
+        }
         self.connection.calls.set(self.connection.calls.get() - 1);
         let ended_at = match (self.connection.face, self.answered_at) {
             (Face::Redirect, Some(answered_at)) => answered_at,
@@ -293,6 +332,8 @@ pub(super) enum Due {
     Leave(CloseCause),
     /// Go.
     Close(CloseCause),
+    /// Wait for the next request without holding buffers.
+    Park,
 }
 
 /// A duration give or take a tenth, so that connections made together do not leave together
@@ -301,6 +342,9 @@ fn spread(duration: Duration) -> Duration {
     duration.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
+/// What an HTTP/1.1 connection is idle for before it gives its buffers back. Long enough that a
+/// busy connection is never built anew.
+const PARK_AFTER: Duration = Duration::from_secs(1);
 /// What an answer may take to leave after its call's deadline before the connection is stalled.
 const STALL_MARGIN: Duration = Duration::from_millis(200);
 /// What the end of a body may take to leave when a stop closes idle connections.

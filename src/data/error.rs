@@ -1,13 +1,14 @@
 //! The one table from a fault to its HTTP status, its gRPC code and its metrics label.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use http::StatusCode;
 use tonic::Code;
 
 use crate::{
+    net::DialError,
     redirect::{RejectReason, Rejection},
-    state::ForwardFault,
+    state::Cause,
 };
 
 /// Why a redirect call gets no address. The message goes to the client.
@@ -107,19 +108,34 @@ pub(super) enum ForwardError {
     NoRoute,
     /// No backend may take requests now.
     #[error("upstream {upstream} has no available backend")]
-    NoBackend { upstream: Arc<str> },
-    /// Nobody answers there.
-    #[error("connect to {addr} failed: {source}")]
-    Connect { addr: String, source: io::Error },
+    NoBackend { upstream: String },
+    /// Every backend is busy, and as many wait as may.
+    #[error("upstream {upstream} is busy and its queue of {length} is full")]
+    QueueFull { upstream: String, length: usize },
+    /// Every backend stayed busy.
+    #[error("upstream {upstream} was busy for {timeout:?}")]
+    QueueTimeout { upstream: String, timeout: Duration },
+    /// Nobody answers there, or nobody who can be trusted.
+    #[error("connect to {backend} failed: {source}")]
+    Connect { backend: String, source: DialError },
     /// Nobody answers there in time.
-    #[error("connect to {addr} timed out after {timeout:?}")]
-    ConnectTimeout { addr: String, timeout: Duration },
+    #[error("connect to {backend} timed out after {timeout:?}")]
+    ConnectTimeout { backend: String, timeout: Duration },
+    /// The backend closed a connection that was kept for longer than it wanted.
+    #[error("the backend closed a kept connection, and the request may not be sent twice")]
+    StaleConnection,
     /// The backend closed the connection, or sent what is no HTTP.
     #[error("the backend gave no valid response")]
     NoResponse,
+    /// The backend did not even look at the request.
+    #[error("the backend refused the request unprocessed")]
+    RefusedStream,
     /// The backend is silent.
     #[error("no response from the backend within {timeout:?}")]
     ResponseTimeout { timeout: Duration },
+    /// All in all it took too long.
+    #[error("no whole response within {timeout:?}")]
+    TotalTimeout { timeout: Duration },
     /// The backend changed the protocol unasked.
     #[error("the backend switched protocols unasked")]
     UnaskedUpgrade,
@@ -129,6 +145,9 @@ pub(super) enum ForwardError {
     /// The body became too long on its way.
     #[error("request body is too long")]
     BodyTooLong,
+    /// The path and query are too long.
+    #[error("path and query are longer than {bytes_max} bytes")]
+    UriLimit { bytes_max: u64 },
     /// The client stopped in the middle of its body.
     #[error("request body stood still for too long")]
     RequestStalled,
@@ -147,14 +166,19 @@ impl ForwardError {
     pub(super) fn http_status(&self) -> StatusCode {
         match self {
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoBackend { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Connect { .. } | Self::NoResponse | Self::UnaskedUpgrade => {
-                StatusCode::BAD_GATEWAY
+            Self::NoBackend { .. } | Self::QueueFull { .. } | Self::QueueTimeout { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::ConnectTimeout { .. } | Self::ResponseTimeout { .. } => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::Connect { .. }
+            | Self::StaleConnection
+            | Self::NoResponse
+            | Self::RefusedStream
+            | Self::UnaskedUpgrade => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout { .. }
+            | Self::ResponseTimeout { .. }
+            | Self::TotalTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyLimit { .. } | Self::BodyTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriLimit { .. } => StatusCode::URI_TOO_LONG,
             Self::RequestStalled => StatusCode::REQUEST_TIMEOUT,
             Self::DownstreamClosed | Self::BadRequest(_) | Self::BadHost(_) => {
                 StatusCode::BAD_REQUEST
@@ -162,17 +186,80 @@ impl ForwardError {
         }
     }
 
-    pub(super) fn fault(&self) -> ForwardFault {
+    /// The same for a gRPC client, which reads no HTTP status.
+    pub(super) fn grpc_code(&self) -> Code {
         match self {
-            Self::NoRoute => ForwardFault::NoRoute,
-            Self::NoBackend { .. } => ForwardFault::NoBackend,
-            Self::Connect { .. } => ForwardFault::ConnectFailed,
-            Self::ConnectTimeout { .. } => ForwardFault::ConnectTimeout,
-            Self::NoResponse | Self::UnaskedUpgrade => ForwardFault::NoResponse,
-            Self::ResponseTimeout { .. } => ForwardFault::UpstreamTimeout,
-            Self::BodyLimit { .. } | Self::BodyTooLong => ForwardFault::BodyLimit,
-            Self::RequestStalled | Self::DownstreamClosed => ForwardFault::ClientClosed,
-            Self::BadRequest(_) | Self::BadHost(_) => ForwardFault::BadRequest,
+            Self::NoRoute => Code::Unimplemented,
+            Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::StaleConnection
+            | Self::NoResponse
+            | Self::RefusedStream
+            | Self::UnaskedUpgrade => Code::Unavailable,
+            Self::ResponseTimeout { .. } | Self::TotalTimeout { .. } | Self::RequestStalled => {
+                Code::DeadlineExceeded
+            }
+            Self::BodyLimit { .. } | Self::BodyTooLong | Self::UriLimit { .. } => {
+                Code::ResourceExhausted
+            }
+            Self::DownstreamClosed => Code::Cancelled,
+            Self::BadRequest(_) | Self::BadHost(_) => Code::Internal,
+        }
+    }
+
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::NoRoute => Cause::NoRoute,
+            Self::NoBackend { .. } => Cause::NoBackend,
+            Self::QueueFull { .. } => Cause::QueueFull,
+            Self::QueueTimeout { .. } => Cause::QueueTimeout,
+            Self::Connect { source, .. } => match source {
+                DialError::Tls(_) => Cause::TlsFailed,
+                DialError::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    Cause::ConnectRefused
+                }
+                DialError::Connect(_) => Cause::ConnectFailed,
+            },
+            Self::ConnectTimeout { .. } => Cause::ConnectTimeout,
+            Self::StaleConnection => Cause::StaleConnection,
+            Self::NoResponse | Self::UnaskedUpgrade => Cause::NoResponse,
+            Self::RefusedStream => Cause::RefusedStream,
+            Self::ResponseTimeout { .. } => Cause::UpstreamTimeout,
+            Self::TotalTimeout { .. } => Cause::TotalTimeout,
+            Self::BodyLimit { .. } | Self::BodyTooLong => Cause::BodyLimit,
+            Self::UriLimit { .. } => Cause::UriLimit,
+            Self::RequestStalled => Cause::ClientStalled,
+            Self::DownstreamClosed => Cause::ClientClosed,
+            Self::BadRequest(_) | Self::BadHost(_) => Cause::BadRequest,
+        }
+    }
+
+    /// Whether it speaks against the backend, so that it counts towards an ejection.
+    pub(super) fn blames_backend(&self) -> bool {
+        match self {
+            Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::NoResponse
+            | Self::ResponseTimeout { .. }
+            | Self::UnaskedUpgrade => true,
+            // A backend may close what it kept long enough, and say that it is full or leaving.
+            Self::StaleConnection
+            | Self::RefusedStream
+            | Self::NoRoute
+            | Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::TotalTimeout { .. }
+            | Self::BodyLimit { .. }
+            | Self::BodyTooLong
+            | Self::UriLimit { .. }
+            | Self::RequestStalled
+            | Self::DownstreamClosed
+            | Self::BadRequest(_)
+            | Self::BadHost(_) => false,
         }
     }
 
@@ -187,10 +274,16 @@ impl ForwardError {
             | Self::BadHost(_) => true,
             Self::NoRoute
             | Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
             | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
+            | Self::StaleConnection
             | Self::NoResponse
+            | Self::RefusedStream
             | Self::ResponseTimeout { .. }
+            | Self::TotalTimeout { .. }
+            | Self::UriLimit { .. }
             | Self::UnaskedUpgrade => false,
         }
     }

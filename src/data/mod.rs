@@ -3,19 +3,21 @@
 //! A [`Worker`] is a thread with its own single-threaded runtime, its own listening sockets and
 //! its own statistics. `app` starts the workers; they end when the drain does.
 
-use std::{convert::Infallible, io, rc::Rc, sync::Arc};
+use std::{cell::RefCell, convert::Infallible, io, rc::Rc, sync::Arc};
 
 use tokio::{
-    net::TcpListener,
     runtime::{Builder, LocalOptions},
     sync::mpsc,
     task,
+    time::{Duration, interval},
 };
 
 use crate::{
     config::Connections,
+    listener::ListenerReceiver,
     shutdown::{Phase, PhaseReceiver},
-    state::{Shared, WorkerState},
+    state::{Shared, Snapshot, WorkerState},
+    telemetry::access_log::{AccessLog, Sink},
 };
 
 mod accept;
@@ -28,6 +30,7 @@ mod placement;
 pub mod redirect;
 mod serve;
 mod socket;
+mod tunnel_socket;
 
 pub use placement::{Handover, handovers};
 
@@ -36,8 +39,8 @@ pub use placement::{Handover, handovers};
 pub struct Worker {
     /// Which one it is, from 0.
     pub index: usize,
-    /// Its sockets; none where another worker accepts for it.
-    pub listeners: Vec<Listener>,
+    /// Brings its sockets; none where another worker accepts for it.
+    pub listeners: ListenerReceiver,
     /// The gRPC services beside the redirect method.
     pub grpc_routes: redirect::GrpcRoutes,
     /// Limits and timeouts of client connections.
@@ -48,6 +51,8 @@ pub struct Worker {
     pub handover: Handover,
     /// What all threads share.
     pub shared: Arc<Shared>,
+    /// Where requests of the load balancer are logged; nowhere if `None`.
+    pub access_log: Option<AccessLog>,
     /// How far a stop has come.
     pub phase: PhaseReceiver,
     /// Dropped once its sockets are being accepted on.
@@ -74,6 +79,9 @@ impl Worker {
             index: self.index,
             redirect: redirect::Engine::new(Arc::clone(&self.shared), self.index),
             conn_pool: http::ConnPool::default(),
+            retry_budgets: http::RetryBudgets::default(),
+            access_log: self.access_log.as_ref().map(AccessLog::sink),
+            snapshot: RefCell::new(Rc::new(self.shared.snapshot.load_full())),
             grpc_routes: self.grpc_routes,
             connections: self.connections,
             connection_limit: self.connection_limit,
@@ -84,20 +92,8 @@ impl Worker {
         });
         let accepting = task::spawn_local(accept::receive(Rc::clone(&context), handed_over));
         let sweeping = task::spawn_local(http::close_old_connections(Rc::downgrade(&context)));
-        let mut loops = Vec::with_capacity(self.listeners.len());
-        for Listener { face, socket } in self.listeners {
-            let socket = TcpListener::from_std(socket)?;
-            loops.push(task::spawn_local(accept::accept(
-                Rc::clone(&context),
-                face,
-                socket,
-            )));
-        }
-        drop(self.started);
-        for accept_loop in loops {
-            // A panic there is caught by the runtime, and its listener is gone with it.
-            let _ended = accept_loop.await;
-        }
+        let flushing = task::spawn_local(flush_access_log(Rc::downgrade(&context)));
+        accept::run(&context, self.listeners, self.started).await;
         let mut phase = context.phase.clone();
         // Once the last connection drops its context, there is nothing left to wait for.
         drop(context);
@@ -107,26 +103,24 @@ impl Worker {
         }
         accepting.abort();
         sweeping.abort();
+        flushing.abort();
         Ok(())
     }
 }
 
-/// A socket to accept on, and what is served there.
-#[derive(Debug)]
-pub struct Listener {
-    /// What is served.
-    pub face: Face,
-    /// The socket.
-    pub socket: std::net::TcpListener,
-}
-
-/// What a listener serves.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Face {
-    /// The redirect service.
-    Redirect,
-    /// The HTTP load balancer's listener of this index.
-    Http(usize),
+/// Sends what the access log gathered, so that a quiet worker's lines come in time, too.
+async fn flush_access_log(worker: std::rc::Weak<WorkerContext>) {
+    let mut ticks = interval(FLUSH_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(worker) = worker.upgrade() else {
+            return;
+        };
+        match &worker.access_log {
+            Some(sink) => sink.flush(),
+            None => return,
+        }
+    }
 }
 
 /// What every connection of one worker uses. Never leaves the worker's thread.
@@ -135,6 +129,10 @@ struct WorkerContext {
     index: usize,
     redirect: redirect::Engine,
     conn_pool: http::ConnPool,
+    retry_budgets: http::RetryBudgets,
+    access_log: Option<Sink>,
+    /// The latest that this worker saw.
+    snapshot: RefCell<Rc<Arc<Snapshot>>>,
     grpc_routes: redirect::GrpcRoutes,
     connections: Connections,
     connection_limit: usize,
@@ -149,4 +147,17 @@ impl WorkerContext {
     fn state(&self) -> &WorkerState {
         self.shared.worker(self.index)
     }
+
+    /// The current snapshot, for as long as a request lasts. Counted within the worker, so that
+    /// requests of different workers write no common count.
+    fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let current = self.shared.snapshot.load();
+        let mut known = self.snapshot.borrow_mut();
+        if !Arc::ptr_eq(&current, &known) {
+            *known = Rc::new(Arc::clone(&current));
+        }
+        Rc::clone(&known)
+    }
 }
+
+const FLUSH_EVERY: Duration = Duration::from_secs(1);

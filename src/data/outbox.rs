@@ -40,6 +40,16 @@ impl Outbox {
         self.0.borrow_mut().poll_send(cx)
     }
 
+    /// Whether everything was sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().unsent.is_empty()
+    }
+
+    /// The sending half, unless it was to be reset.
+    pub(super) fn into_writer(self) -> Option<OwnedWriteHalf> {
+        self.0.into_inner().socket
+    }
+
     /// Takes bytes to send. Waits only when too many are unsent already.
     pub(super) fn poll_write(
         &self,

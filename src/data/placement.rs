@@ -8,7 +8,10 @@ use std::net::TcpStream;
 
 use tokio::sync::mpsc;
 
-use crate::{data::Face, state::Shared};
+use crate::{
+    listener::Face,
+    state::{ClientPlace, Shared},
+};
 
 /// Chooses the worker for a connection that `own` accepted, from the connections that each
 /// worker has open. `None` keeps it. Costs one read for each worker.
@@ -27,15 +30,23 @@ fn other_worker(own: usize, loads: impl Iterator<Item = usize>) -> Option<usize>
     ahead.then_some(least_index)
 }
 
+/// A connection that was accepted and counted.
+#[derive(Debug)]
+pub(super) struct Accepted<S> {
+    pub(super) face: Face,
+    pub(super) stream: S,
+    pub(super) client: ClientPlace,
+}
+
 /// One worker's channels to all others.
 #[derive(Debug)]
 pub struct Handover {
     sender: HandoverSender,
-    receiver: mpsc::Receiver<(Face, TcpStream)>,
+    receiver: mpsc::Receiver<Accepted<TcpStream>>,
 }
 
 impl Handover {
-    pub(super) fn split(self) -> (HandoverSender, mpsc::Receiver<(Face, TcpStream)>) {
+    pub(super) fn split(self) -> (HandoverSender, mpsc::Receiver<Accepted<TcpStream>>) {
         (self.sender, self.receiver)
     }
 }
@@ -55,7 +66,7 @@ pub fn handovers(workers: usize) -> Vec<Handover> {
 
 /// The way to every worker, by its index.
 #[derive(Debug)]
-pub(super) struct HandoverSender(Vec<mpsc::Sender<(Face, TcpStream)>>);
+pub(super) struct HandoverSender(Vec<mpsc::Sender<Accepted<TcpStream>>>);
 
 impl HandoverSender {
     /// Gives a connection, already counted for worker `own`, to a worker that has fewer. Returns
@@ -63,20 +74,24 @@ impl HandoverSender {
     pub(super) fn place(
         &self,
         own: usize,
-        face: Face,
-        stream: tokio::net::TcpStream,
+        accepted: Accepted<tokio::net::TcpStream>,
         shared: &Shared,
-    ) -> Option<tokio::net::TcpStream> {
+    ) -> Option<Accepted<tokio::net::TcpStream>> {
         let loads = shared
             .workers()
             .iter()
             .map(|worker| worker.open_connections());
         let Some(other) = other_worker(own, loads) else {
-            return Some(stream);
+            return Some(accepted);
         };
         let Some(Ok(permit)) = self.0.get(other).map(mpsc::Sender::try_reserve) else {
-            return Some(stream);
+            return Some(accepted);
         };
+        let Accepted {
+            face,
+            stream,
+            client,
+        } = accepted;
         let Ok(stream) = stream.into_std() else {
             // The runtime is broken, and the connection with it.
             shared.worker(own).connection_closed();
@@ -85,7 +100,11 @@ impl HandoverSender {
         shared.worker(other).connection_opened();
         shared.worker(own).connection_closed();
         shared.worker(own).stats.handed_over.increment();
-        permit.send((face, stream));
+        permit.send(Accepted {
+            face,
+            stream,
+            client,
+        });
         None
     }
 }

@@ -92,6 +92,13 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// The receiving half.
+    pub(super) fn into_reader(self) -> OwnedReadHalf {
+        self.reader
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -1,24 +1,36 @@
 //! What both planes see: the published snapshot, the shared cells and the statistics.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
+use tokio::sync::Notify;
+
+mod backend;
+mod cause;
+mod clients;
+mod queue;
 mod reloads;
 mod snapshot;
 mod stats;
 mod turns;
 mod upstream;
 
+pub use backend::{Backend, BackendStats, Condition, InFlight};
+pub use cause::Cause;
+pub use clients::{ClientConnections, ClientPlace};
+pub use queue::{Place, Queue};
 pub use reloads::Reloads;
 pub use snapshot::{HttpSettings, RedirectSettings, Snapshot, SnapshotHandle};
 pub use stats::{
-    AcceptFault, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, ForwardFault, Protocol,
-    WorkerStats,
+    AcceptFault, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, Protocol, WorkerStats,
 };
 pub use turns::Turns;
-pub use upstream::{Backend, BackendStats, Upstream};
+pub use upstream::{Member, Pick, Upstream, WHOLE_SHARE};
 
 /// Everything that workers and the control plane share. Lives as long as the process.
 #[derive(Debug)]
@@ -29,8 +41,14 @@ pub struct Shared {
     pub turns: Turns,
     /// How reloads went.
     pub reloads: Reloads,
-    /// Backends whose first probe did not come back yet. Written by the control plane.
-    first_probes: AtomicUsize,
+    /// How many connections each client has.
+    pub clients: Arc<ClientConnections>,
+    /// Says that a backend failed often enough to be looked at. Given by the workers, taken by the
+    /// control plane.
+    pub suspects: Notify,
+    /// Whether every backend that was there at the start is known and probed. Written by the
+    /// control plane.
+    is_probed: AtomicBool,
     /// Accept loops that did not end yet. Written by the workers, read by the drain.
     accept_loops: AtomicUsize,
     /// One entry a worker.
@@ -39,36 +57,37 @@ pub struct Shared {
 
 impl Shared {
     /// Fresh state for a number of workers.
-    pub fn new(snapshot: Snapshot, workers: usize) -> Arc<Self> {
+    pub fn new(
+        snapshot: Snapshot,
+        workers: usize,
+        per_client_limit: Option<NonZeroUsize>,
+    ) -> Arc<Self> {
         let workers = (0..workers).map(|_| WorkerState::default()).collect();
         Arc::new(Self {
             snapshot: SnapshotHandle::new(snapshot),
             turns: Turns::default(),
             reloads: Reloads::default(),
-            first_probes: AtomicUsize::new(0),
+            clients: ClientConnections::new(per_client_limit),
+            suspects: Notify::new(),
+            is_probed: AtomicBool::new(false),
             accept_loops: AtomicUsize::new(0),
             workers,
         })
     }
 
-    /// Says how many backends are to be probed before the process is ready.
-    pub fn expect_first_probes(&self, backends: usize) {
-        self.first_probes.store(backends, Ordering::Relaxed);
-    }
-
-    /// Counts the first probe of one backend.
-    pub fn first_probe_done(&self) {
-        self.first_probes.fetch_sub(1, Ordering::Relaxed);
+    /// Says that every backend was probed.
+    pub fn probed(&self) {
+        self.is_probed.store(true, Ordering::Relaxed);
     }
 
     /// Whether every backend that is checked was probed once.
     pub fn is_probed(&self) -> bool {
-        self.first_probes.load(Ordering::Relaxed) == 0
+        self.is_probed.load(Ordering::Relaxed)
     }
 
-    /// Says how many accept loops there will be.
+    /// Says that there will be more accept loops.
     pub fn expect_accept_loops(&self, loops: usize) {
-        self.accept_loops.store(loops, Ordering::Relaxed);
+        self.accept_loops.fetch_add(loops, Ordering::Relaxed);
     }
 
     /// Counts the end of an accept loop. Release: whoever sees it also sees the connections that

@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
-use ipnet::IpNet;
 
-use crate::{config::Config, redirect::RedirectPolicy, route::Router, state::Upstream};
+use crate::{
+    config::{self, Config},
+    redirect::RedirectPolicy,
+    state::Upstream,
+};
 
 /// What a reload may change. Built whole, published whole, never changed.
 #[derive(Clone, Debug)]
@@ -23,12 +26,10 @@ pub struct Snapshot {
 /// What one listener of the HTTP load balancer answers by.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// Which upstream takes a request; `Route::upstream` indexes [`Snapshot::upstreams`].
-    pub router: Router,
-    /// Proxies whose word about the client is believed.
-    pub trusted_proxies: Arc<[IpNet]>,
-    /// The longest request body, in bytes.
-    pub body_limit: u64,
+    /// Which listener it is among all that the process ever had. Stays over reloads.
+    pub id: usize,
+    /// What the operator wants of it; `Route::upstream` indexes [`Snapshot::upstreams`].
+    pub settings: Arc<config::Http>,
 }
 
 /// What the redirect service answers by.
@@ -41,33 +42,28 @@ pub struct RedirectSettings {
 }
 
 impl Snapshot {
-    /// Builds the snapshot of a configuration.
-    pub fn new(config: &Config) -> Self {
+    /// Builds the snapshot of a configuration. `upstreams` are in the order of the configuration's.
+    pub fn new(config: &Config, http: Vec<HttpSettings>, upstreams: Vec<Upstream>) -> Self {
         let redirect = config.redirect.as_ref().map(|redirect| RedirectSettings {
             policy: redirect.policy.clone(),
             call_timeout: redirect.call_timeout,
         });
-        let http = config.http.iter().map(|http| HttpSettings {
-            router: http.router.clone(),
-            trusted_proxies: http.trusted_proxies.as_slice().into(),
-            body_limit: http.body_limit,
-        });
-        let mut first_id = 0;
-        let upstreams = config.upstreams.iter().map(|upstream| {
-            let built = Upstream::new(upstream, first_id);
-            first_id += built.backends.len();
-            built
-        });
         let waits = config.upstreams.iter().map(|upstream| {
             let connecting = upstream.connect_timeout.saturating_mul(3);
-            connecting.saturating_add(upstream.response_timeout.max(upstream.idle_timeout))
+            let waiting = connecting.saturating_add(upstream.queue.timeout);
+            waiting.saturating_add(upstream.response_timeout.max(upstream.idle_timeout))
         });
         Self {
             redirect,
             longest_wait: waits.max().unwrap_or_default(),
-            http: http.collect(),
-            upstreams: upstreams.collect(),
+            http: http.into(),
+            upstreams: upstreams.into(),
         }
+    }
+
+    /// The settings of a listener of the load balancer; `None` once a reload took it away.
+    pub fn http(&self, id: usize) -> Option<&HttpSettings> {
+        self.http.iter().find(|http| http.id == id)
     }
 }
 

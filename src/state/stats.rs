@@ -12,7 +12,10 @@ use std::{
 
 use http::StatusCode;
 
-use crate::redirect::{RejectReason, Target};
+use crate::{
+    redirect::{RejectReason, Target},
+    state::Cause,
+};
 
 /// Counts that one worker writes and the control plane reads.
 #[derive(Debug, Default)]
@@ -29,8 +32,12 @@ pub struct WorkerStats {
     pub request_duration: DurationHistogram,
     /// Responses of the HTTP load balancer, by the first digit of their status.
     responses: [Counter; 6],
-    /// Requests that no backend answered, by [`ForwardFault`].
-    forward_faults: [Counter; ForwardFault::ALL.len()],
+    /// Requests that went wrong, by [`Cause`].
+    faults: [Counter; Cause::ALL.len()],
+    /// Second attempts, by what became of the first.
+    retries: [Counter; Cause::ALL.len()],
+    /// Connections that became tunnels.
+    pub upgrades: Counter,
     /// Calls that began.
     pub calls_started: Counter,
     /// Calls whose answer was handed to the connection, or that were given up.
@@ -69,9 +76,14 @@ impl WorkerStats {
         &self.responses[usize::from(class.min(5))]
     }
 
-    /// The counter of requests that no backend answered for one reason.
-    pub fn forward_faults(&self, fault: ForwardFault) -> &Counter {
-        &self.forward_faults[fault as usize]
+    /// The counter of requests that went wrong for one reason.
+    pub fn faults(&self, cause: Cause) -> &Counter {
+        &self.faults[cause as usize]
+    }
+
+    /// The counter of second attempts after a first that failed for one reason.
+    pub fn retries(&self, cause: Cause) -> &Counter {
+        &self.retries[cause as usize]
     }
 
     /// The counter of connections that spoke one protocol.
@@ -169,51 +181,6 @@ pub const DURATION_BOUNDS: [Duration; 14] = [
     Duration::from_secs(10),
 ];
 
-/// Why a request was answered by the balancer itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "`data::error` says what each means")]
-pub enum ForwardFault {
-    NoRoute,
-    NoBackend,
-    ConnectFailed,
-    ConnectTimeout,
-    NoResponse,
-    UpstreamTimeout,
-    BodyLimit,
-    ClientClosed,
-    BadRequest,
-}
-
-impl ForwardFault {
-    /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 9] = [
-        Self::NoRoute,
-        Self::NoBackend,
-        Self::ConnectFailed,
-        Self::ConnectTimeout,
-        Self::NoResponse,
-        Self::UpstreamTimeout,
-        Self::BodyLimit,
-        Self::ClientClosed,
-        Self::BadRequest,
-    ];
-
-    /// The value of the metrics' `cause` label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::NoRoute => "no_route",
-            Self::NoBackend => "no_backend",
-            Self::ConnectFailed => "connect_failed",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::NoResponse => "no_response",
-            Self::UpstreamTimeout => "upstream_timeout",
-            Self::BodyLimit => "body_limit",
-            Self::ClientClosed => "client_closed",
-            Self::BadRequest => "bad_request",
-        }
-    }
-}
-
 /// What a client connection turned out to speak.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the names are the protocols")]
@@ -254,6 +221,8 @@ pub enum CloseCause {
     AgeLimit,
     /// The connection limit was reached; closed at accept.
     ConnectionLimit,
+    /// The client's own connection limit was reached; closed at accept.
+    ClientLimit,
     /// It had nothing to do when the process stopped.
     Drained,
     /// It was still busy at the end of the drain.
@@ -264,7 +233,7 @@ pub enum CloseCause {
 
 impl CloseCause {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Done,
         Self::ConnectionError,
         Self::FirstByteTimeout,
@@ -273,6 +242,7 @@ impl CloseCause {
         Self::Stalled,
         Self::AgeLimit,
         Self::ConnectionLimit,
+        Self::ClientLimit,
         Self::Drained,
         Self::Cut,
         Self::Panic,
@@ -289,6 +259,7 @@ impl CloseCause {
             Self::Stalled => "stalled",
             Self::AgeLimit => "age_limit",
             Self::ConnectionLimit => "connection_limit",
+            Self::ClientLimit => "client_limit",
             Self::Drained => "drained",
             Self::Cut => "cut",
             Self::Panic => "panic",
@@ -343,10 +314,10 @@ mod tests {
                 .all(|(index, &cause)| cause as usize == index)
         );
         assert!(
-            ForwardFault::ALL
+            Cause::ALL
                 .iter()
                 .enumerate()
-                .all(|(index, &fault)| fault as usize == index)
+                .all(|(index, &cause)| cause as usize == index)
         );
         assert!(
             AcceptFault::ALL

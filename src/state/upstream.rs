@@ -1,37 +1,48 @@
-//! Upstreams as a snapshot has them, and what lives on beside it for each backend.
+//! Upstreams as a snapshot has them.
 
 use std::{
     num::NonZeroU16,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
+
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::{
-    balance::{Load, Policy, Schedule, least_loaded},
-    config::{self, BackendAddr},
-    health::Health,
+    balance::{Balancer, HashRing, Policy},
+    config::{self, AdminState, Scheme, WhenAllDown},
+    state::{Backend, Queue},
 };
 
-/// A named group of backends, with those folded into the schedule that may take requests now.
+/// A named group of backends, with those folded into the balancer that may take requests now.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Its name in the configuration.
-    pub name: Arc<str>,
+    /// Which one it is among all that the process ever had. Stays over reloads.
+    pub id: usize,
+    /// What the operator wants of it.
+    pub settings: Arc<config::Upstream>,
     /// All its backends.
-    pub backends: Arc<[Arc<Backend>]>,
-    /// Time to connect to a backend.
-    pub connect_timeout: Duration,
-    /// Time until a response's head.
-    pub response_timeout: Duration,
-    /// Time that a body may stand still.
-    pub idle_timeout: Duration,
-    policy: Policy,
-    available: Arc<[u16]>,
-    schedule: Schedule,
+    pub members: Arc<[Member]>,
+    /// Where requests wait for a backend that may take one more. Stays over reloads.
+    pub queue: Arc<Queue>,
+    /// How `https://` backends are spoken to; `None` without such backends.
+    pub tls: Option<Arc<ClientConfig>>,
+    balancer: Balancer,
+    ring: Option<Arc<HashRing>>,
     cursor: Arc<Cursor>,
+}
+
+/// A backend and its place in an upstream.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// Its share.
+    pub weight: NonZeroU16,
+    /// What the operator wants of it.
+    pub admin_state: AdminState,
 }
 
 /// The round-robin position of an upstream, one for the process: positions of each worker's own
@@ -41,343 +52,303 @@ pub struct Upstream {
 #[repr(align(128))]
 struct Cursor(AtomicU64);
 
-/// One address that takes requests. Outlives snapshots.
-#[derive(Debug)]
-#[repr(align(128))]
-pub struct Backend {
-    /// Which one it is among all backends of the process.
-    pub id: usize,
-    /// Where it is.
-    pub addr: BackendAddr,
-    weight: NonZeroU16,
-    /// What happened to requests that it was picked for.
-    pub stats: BackendStats,
-}
-
-/// Counts of one backend. Written by every worker, read at the scrape.
-#[derive(Debug, Default)]
-pub struct BackendStats {
-    responses: AtomicU64,
-    failures: AtomicU64,
-    in_flight: AtomicUsize,
-    /// Written by the health checker alone.
-    unhealthy: AtomicBool,
-}
-
-impl BackendStats {
-    /// The verdict of its checks.
-    pub fn health(&self) -> Health {
-        match self.unhealthy.load(Ordering::Relaxed) {
-            true => Health::Unhealthy,
-            false => Health::Healthy,
-        }
-    }
-
-    /// Notes a verdict; the next snapshot acts on it.
-    pub fn set_health(&self, health: Health) {
-        self.unhealthy
-            .store(health == Health::Unhealthy, Ordering::Relaxed);
-    }
-
-    /// Counts a request that begins.
-    pub fn begin(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts its end.
-    pub fn end(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Counts a response head.
-    pub fn responded(&self) {
-        self.responses.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts an attempt that got none.
-    pub fn failed(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Response heads.
-    pub fn responses(&self) -> u64 {
-        self.responses.load(Ordering::Relaxed)
-    }
-
-    /// Attempts without one.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// Requests that began and did not end.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
+/// What a pick came to.
+#[derive(Clone, Copy, Debug)]
+pub enum Pick<'a> {
+    /// This one is next.
+    Backend(&'a Arc<Backend>),
+    /// All that are left have as many requests in flight as they may.
+    Busy,
+    /// None is left.
+    NoneLeft,
 }
 
 impl Upstream {
-    /// Builds an upstream whose backends are ids `first_id` and following. Those without health
-    /// checks are available, the others wait for their first probe.
-    pub fn new(config: &config::Upstream, first_id: usize) -> Self {
-        let backends = config.backends.iter().zip(first_id..).map(|(backend, id)| {
-            Arc::new(Backend {
-                id,
-                addr: backend.addr.clone(),
-                weight: backend.weight,
-                stats: BackendStats::default(),
-            })
-        });
-        let upstream = Self {
-            name: config.name.as_str().into(),
-            backends: backends.collect(),
-            connect_timeout: config.connect_timeout,
-            response_timeout: config.response_timeout,
-            idle_timeout: config.idle_timeout,
-            policy: config.policy,
-            available: Arc::default(),
-            schedule: Schedule::default(),
+    /// An upstream of which nothing is available yet.
+    pub fn new(id: usize, settings: Arc<config::Upstream>) -> Self {
+        let speaks_tls = settings
+            .backends
+            .iter()
+            .any(|backend| backend.addr.scheme == Scheme::Https);
+        Self {
+            id,
+            tls: speaks_tls.then(|| Arc::new(tls(&settings.tls))),
+            settings,
+            members: Arc::default(),
+            queue: Arc::default(),
+            balancer: Balancer::default(),
+            ring: None,
             cursor: Arc::default(),
-        };
-        let start = match config.health_check {
-            Some(_) => Health::Unhealthy,
-            None => Health::Healthy,
-        };
-        for backend in upstream.backends.iter() {
-            backend.stats.set_health(start);
         }
-        upstream.with_health(|_| start)
     }
 
-    /// The same upstream with other backends available. The round-robin position stays.
+    /// The same upstream with other settings. Members, round-robin position and queue stay.
     #[must_use]
-    pub fn with_health(&self, health: impl Fn(usize) -> Health) -> Self {
-        let available: Vec<(u16, NonZeroU16)> = (0..)
-            .zip(self.backends.iter())
-            .filter(|(_, backend)| health(backend.id) == Health::Healthy)
-            .map(|(index, backend)| (index, backend.weight))
-            .collect();
+    pub fn with_settings(&self, settings: Arc<config::Upstream>) -> Self {
         Self {
-            schedule: Schedule::new(&available),
-            available: available.iter().map(|&(index, _)| index).collect(),
+            queue: Arc::clone(&self.queue),
+            cursor: Arc::clone(&self.cursor),
+            members: Arc::clone(&self.members),
+            ..Self::new(self.id, settings)
+        }
+    }
+
+    /// The same upstream with these backends, none of them available yet.
+    #[must_use]
+    pub fn with_members(&self, members: Vec<Member>) -> Self {
+        let by_hash = matches!(self.settings.policy, Policy::ConsistentHash { .. });
+        let ring = by_hash.then(|| {
+            let members = (0..).zip(&members);
+            Arc::new(HashRing::new(members.map(|(index, member)| {
+                (index, member.backend.addr, member.weight)
+            })))
+        });
+        Self {
+            members: members.into(),
+            balancer: Balancer::default(),
+            ring,
             ..self.clone()
         }
     }
 
-    /// The next backend by the upstream's policy, passing over those that were `tried`. `None` if
-    /// none is left. `random` draws a number below its argument. Costs what the policy says.
+    /// The same upstream with other backends available. `share` tells which tenths of its weight
+    /// a member gets; `None` for one that is not available. If none is, all enabled ones are
+    /// where the operator wants that.
+    #[must_use]
+    pub fn with_available(&self, share: impl Fn(&Member) -> Option<NonZeroU16>) -> Self {
+        let members = || (0..).zip(self.members.iter());
+        let mut available: Vec<(u16, &Member, NonZeroU16)> = members()
+            .filter_map(|(index, member)| Some((index, member, share(member)?)))
+            .collect();
+        if available.is_empty() && self.settings.when_all_down == WhenAllDown::Any {
+            let enabled = members().filter(|(_, member)| member.admin_state == AdminState::Enabled);
+            available.extend(enabled.map(|(index, member)| (index, member, WHOLE_SHARE)));
+        }
+        // Tenths make the schedule longer, so they are there only while somebody starts slowly.
+        let all_whole = available.iter().all(|&(_, _, share)| share >= WHOLE_SHARE);
+        let weighted = available.into_iter().map(|(index, member, share)| {
+            let weight = match all_whole {
+                true => member.weight,
+                false => member.weight.saturating_mul(share),
+            };
+            (index, weight)
+        });
+        let ring = self.ring.clone();
+        Self {
+            balancer: Balancer::new(self.settings.policy, weighted.collect(), ring),
+            ..self.clone()
+        }
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Whether a pick depends on the request's hash.
+    pub fn hashes(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// Whether no backend takes requests.
+    pub fn is_down(&self) -> bool {
+        self.balancer.is_empty()
+    }
+
+    /// The next backend by the upstream's policy, passing over those that were `tried` and those
+    /// that have as many requests in flight as they may. `key` is what consistent hashing hashes,
+    /// `random` draws a number below its argument. Costs what the policy says.
     pub fn pick(
         &self,
+        key: &[u8],
         tried: &[usize],
         random: impl FnMut(usize) -> usize,
-    ) -> Option<&Arc<Backend>> {
-        match self.policy {
-            Policy::RoundRobin => self.next_in_turn(tried),
-            Policy::LeastConnections => self.least_connections(tried),
-            Policy::RandomTwo => self.random_two(tried, random),
+    ) -> Pick<'_> {
+        let limit = self
+            .settings
+            .in_flight_limit
+            .map(|limit| limit.get() as usize);
+        let backend = |index: u16| {
+            let member = self.members.get(usize::from(index));
+            member.map(|member| &member.backend)
+        };
+        let in_flight = |index| backend(index).map_or(0, |backend| backend.stats.in_flight());
+        let is_tried = |index| backend(index).is_none_or(|backend| tried.contains(&backend.id));
+        let is_full = |index| limit.is_some_and(|limit| in_flight(index) >= limit);
+        let picked = self.balancer.pick(
+            key,
+            || self.cursor.0.fetch_add(1, Ordering::Relaxed),
+            random,
+            in_flight,
+            |index| is_tried(index) || is_full(index),
+        );
+        match picked.and_then(backend) {
+            Some(backend) => Pick::Backend(backend),
+            None if self.balancer.available().any(|index| !is_tried(index)) => Pick::Busy,
+            None => Pick::NoneLeft,
         }
-    }
-
-    fn next_in_turn(&self, tried: &[usize]) -> Option<&Arc<Backend>> {
-        // One turn, and from there on through the round: other requests' turns in between must
-        // not lead past a backend.
-        let turn = self.turn();
-        let round = u64::try_from(self.schedule.len()).unwrap_or(0);
-        (0..round)
-            .filter_map(|step| self.schedule.at(turn.wrapping_add(step)))
-            .filter_map(|index| self.backends.get(usize::from(index)))
-            .find(|backend| !tried.contains(&backend.id))
-    }
-
-    fn least_connections(&self, tried: &[usize]) -> Option<&Arc<Backend>> {
-        // Looking from another place each time lets equal ones take turns.
-        let start = usize::try_from(self.turn())
-            .unwrap_or(0)
-            .checked_rem(self.available.len())?;
-        let (before, after) = self.available.split_at_checked(start)?;
-        least_loaded(self.untried(after.iter().chain(before), tried))
-    }
-
-    fn random_two(
-        &self,
-        tried: &[usize],
-        mut random: impl FnMut(usize) -> usize,
-    ) -> Option<&Arc<Backend>> {
-        let count = self.available.len();
-        if count <= 2 || !tried.is_empty() {
-            return self.least_connections(tried);
-        }
-        let first = random(count);
-        // Another than the first, each with the same chance.
-        let second = (first + 1 + random(count - 1)) % count;
-        let drawn = [first, second]
-            .into_iter()
-            .filter_map(|index| self.available.get(index));
-        least_loaded(self.untried(drawn, tried))
-    }
-
-    fn untried<'a>(
-        &'a self,
-        indices: impl Iterator<Item = &'a u16>,
-        tried: &[usize],
-    ) -> impl Iterator<Item = (&'a Arc<Backend>, Load)> {
-        indices
-            .filter_map(|&index| self.backends.get(usize::from(index)))
-            .filter(|backend| !tried.contains(&backend.id))
-            .map(|backend| {
-                let load = Load {
-                    in_flight: backend.stats.in_flight(),
-                    weight: backend.weight,
-                };
-                (backend, load)
-            })
-    }
-
-    fn turn(&self) -> u64 {
-        self.cursor.0.fetch_add(1, Ordering::Relaxed)
     }
 }
 
+/// TLS as a client of backends: versions 1.2 and 1.3, HTTP/2 preferred, always verified.
+fn tls(settings: &config::Tls) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    match &settings.authorities {
+        // One that cannot be used is passed over; what it signed is then refused.
+        Some(authorities) => {
+            let _added_and_ignored = roots.add_parsable_certificates(authorities.iter().cloned());
+        }
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has what the versions need")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config
+}
+
+/// All ten tenths.
+pub const WHOLE_SHARE: NonZeroU16 = NonZeroU16::new(10).expect("not zero");
+
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU16;
+    use std::num::NonZeroU32;
 
     use super::*;
-    use crate::config::WeightedBackend;
+    use crate::{
+        config::{BackendAddr, WeightedBackend},
+        state::InFlight,
+    };
 
     fn first(_below: usize) -> usize {
         0
     }
 
-    fn upstream(weights: &[u16]) -> Upstream {
-        upstream_with(Policy::RoundRobin, weights)
+    fn upstream(change: impl FnOnce(&mut config::Upstream)) -> Upstream {
+        let addr = |port| BackendAddr {
+            scheme: Scheme::Http,
+            host: "10.0.0.1".to_owned(),
+            port,
+        };
+        let backends = (1..=3).map(|port| WeightedBackend::new(addr(port)));
+        let mut settings = config::Upstream::new("app", backends.collect());
+        change(&mut settings);
+        let upstream = Upstream::new(0, Arc::new(settings));
+        let members = (10..)
+            .zip(&upstream.settings.backends)
+            .map(|(id, backend)| {
+                let (name, queue) = (backend.addr.clone(), Arc::clone(&upstream.queue));
+                let addr = (name.ip().unwrap(), name.port).into();
+                Member {
+                    backend: Arc::new(Backend::new(id, name, addr, queue)),
+                    weight: backend.weight,
+                    admin_state: backend.admin_state,
+                }
+            });
+        upstream.with_members(members.collect())
     }
 
-    fn upstream_with(policy: Policy, weights: &[u16]) -> Upstream {
-        let backends = (0..).zip(weights).map(|(port, &weight)| WeightedBackend {
-            addr: BackendAddr {
-                host: "h".to_owned(),
-                port,
-            },
-            weight: NonZeroU16::new(weight).unwrap(),
-        });
-        let config = config::Upstream {
-            name: "app".to_owned(),
-            policy,
-            backends: backends.collect(),
-            health_check: None,
-            connect_timeout: Duration::ZERO,
-            response_timeout: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
-        };
-        Upstream::new(&config, 10)
+    fn whole(_member: &Member) -> Option<NonZeroU16> {
+        Some(WHOLE_SHARE)
+    }
+
+    #[track_caller]
+    fn picked(upstream: &Upstream, tried: &[usize]) -> usize {
+        match upstream.pick(b"", tried, first) {
+            Pick::Backend(backend) => backend.id,
+            other @ (Pick::Busy | Pick::NoneLeft) => panic!("{other:?}"),
+        }
     }
 
     fn picks(upstream: &Upstream, count: usize) -> Vec<usize> {
-        (0..count)
-            .map(|_| upstream.pick(&[], first).unwrap().id)
-            .collect()
+        (0..count).map(|_| picked(upstream, &[])).collect()
     }
 
     #[test]
-    fn backends_take_turns() {
-        assert_eq!(picks(&upstream(&[1, 1, 1]), 6), [10, 11, 12, 10, 11, 12]);
-    }
-
-    #[test]
-    fn unhealthy_and_tried_backends_are_passed_over() {
-        let upstream = upstream(&[1, 1, 1]).with_health(|id| {
-            if id == 11 {
-                Health::Unhealthy
-            } else {
-                Health::Healthy
-            }
-        });
+    fn unavailable_and_tried_backends_are_passed_over() {
+        let without_11 = |member: &Member| (member.backend.id != 11).then_some(WHOLE_SHARE);
+        let upstream = upstream(|_| {}).with_available(without_11);
         assert_eq!(picks(&upstream, 4), [10, 12, 10, 12]);
         for _ in 0..4 {
-            assert_eq!(upstream.pick(&[10], first).unwrap().id, 12);
+            assert_eq!(picked(&upstream, &[10]), 12);
         }
-        assert!(upstream.pick(&[10, 12], first).is_none());
+        assert!(matches!(
+            upstream.pick(b"", &[10, 12], first),
+            Pick::NoneLeft
+        ));
     }
 
     #[test]
-    fn an_empty_set_gives_none() {
-        let upstream = upstream(&[1]).with_health(|_| Health::Unhealthy);
-        assert!(upstream.pick(&[], first).is_none());
+    fn with_none_available_the_operator_decides() {
+        let refusing = upstream(|_| {}).with_available(|_| None);
+        assert!(refusing.is_down());
+        assert!(matches!(refusing.pick(b"", &[], first), Pick::NoneLeft));
+        let any = upstream(|settings| {
+            settings.when_all_down = WhenAllDown::Any;
+            settings.backends[1].admin_state = AdminState::Draining;
+        });
+        assert_eq!(picks(&any.with_available(|_| None), 4), [10, 12, 10, 12]);
+    }
+
+    #[test]
+    fn a_slow_starter_gets_tenths_of_its_weight() {
+        let three_tenths = |member: &Member| match member.backend.id {
+            10 => NonZeroU16::new(3),
+            _ => Some(WHOLE_SHARE),
+        };
+        let picks = picks(&upstream(|_| {}).with_available(three_tenths), 23);
+        assert_eq!(picks.iter().filter(|&&id| id == 10).count(), 3);
     }
 
     #[test]
     fn turns_are_exact_under_concurrency() {
-        let upstream = upstream(&[1, 1, 1]);
+        let upstream = upstream(|_| {}).with_available(whole);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..3_000 {
-                        upstream.pick(&[], first).unwrap().stats.responded();
+                        let Pick::Backend(backend) = upstream.pick(b"", &[], first) else {
+                            panic!("none left");
+                        };
+                        backend.stats.responded();
                     }
                 });
             }
         });
-        let responses: Vec<u64> = upstream
-            .backends
-            .iter()
-            .map(|backend| backend.stats.responses())
+        let members = upstream.members.iter();
+        let responses: Vec<u64> = members
+            .map(|member| member.backend.stats.responses())
             .collect();
         assert_eq!(responses, [4_000, 4_000, 4_000]);
     }
 
     #[test]
-    fn least_connections_fills_the_gaps_and_equal_ones_take_turns() {
-        let upstream = upstream_with(Policy::LeastConnections, &[1, 1, 2]);
-        let mut counts = [0; 3];
-        for _ in 0..8 {
-            let backend = upstream.pick(&[], first).unwrap();
-            backend.stats.begin();
-            counts[backend.id - 10] += 1;
+    fn full_backends_are_passed_over_up_to_the_limit_and_no_further() {
+        let limit = NonZeroU32::new(2);
+        let upstream = upstream(|settings| settings.in_flight_limit = limit).with_available(whole);
+        let mut in_flight = Vec::new();
+        for _ in 0..6 {
+            let Pick::Backend(backend) = upstream.pick(b"", &[], first) else {
+                panic!("there is room");
+            };
+            in_flight.push(InFlight::begin(backend, limit).unwrap());
         }
-        assert_eq!(counts, [2, 2, 4]);
-        upstream.backends[1].stats.end();
-        assert_eq!(upstream.pick(&[], first).unwrap().id, 11);
-        assert_ne!(upstream.pick(&[11], first).unwrap().id, 11);
-        assert!(upstream.pick(&[10, 11, 12], first).is_none());
-        let idle = upstream_with(Policy::LeastConnections, &[1, 1]);
-        assert_eq!(picks(&idle, 4), [10, 11, 10, 11]);
+        assert!(matches!(upstream.pick(b"", &[], first), Pick::Busy));
+        assert!(InFlight::begin(in_flight[0].backend(), limit).is_none());
+        assert_eq!(in_flight[0].backend().stats.in_flight(), 2);
+        let id = in_flight.pop().unwrap().backend().id;
+        assert_eq!(picked(&upstream, &[]), id);
     }
 
     #[test]
-    fn random_two_takes_the_less_loaded_of_any_two() {
-        let upstream = upstream_with(Policy::RandomTwo, &[1, 1, 1, 1]);
-        upstream.backends[2].stats.begin();
-        let mut random = fastrand::Rng::with_seed(7);
-        let mut counts = [0; 4];
-        for _ in 0..6_000 {
-            let backend = upstream.pick(&[], |below| random.usize(..below)).unwrap();
-            counts[backend.id - 10] += 1;
-        }
-        // The busy one never wins; the others share evenly, give or take a few standard deviations.
-        assert_eq!(counts[2], 0);
-        assert!(
-            counts
-                .iter()
-                .all(|&count| count == 0 || (1_800..2_200).contains(&count)),
-            "{counts:?}"
-        );
-        assert!(
-            upstream_with(Policy::RandomTwo, &[1])
-                .pick(&[10], first)
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn no_policy_finds_a_backend_where_none_is_available() {
-        for policy in [
-            Policy::RoundRobin,
-            Policy::LeastConnections,
-            Policy::RandomTwo,
-        ] {
-            let upstream = upstream_with(policy, &[1, 1, 1]).with_health(|_| Health::Unhealthy);
-            assert!(upstream.pick(&[], first).is_none());
-            assert!(upstream_with(policy, &[]).pick(&[], first).is_none());
-        }
+    fn new_settings_keep_the_position() {
+        let old = upstream(|_| {}).with_available(whole);
+        assert_eq!(picked(&old, &[]), 10);
+        let new = old.with_settings(Arc::clone(&old.settings));
+        let new = new.with_members(old.members.to_vec()).with_available(whole);
+        assert_eq!(picked(&new, &[]), 11);
     }
 }

@@ -542,7 +542,7 @@ async fn a_client_that_stops_in_its_upload_is_told_so() {
         (408, "request body stood still for too long\n")
     );
     assert_eq!(
-        app.metric("weir_http_faults_total{cause=\"client_closed\"}")
+        app.metric("weir_http_faults_total{cause=\"client_stalled\"}")
             .await,
         1
     );

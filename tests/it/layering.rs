@@ -4,10 +4,13 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// The tiers from the bottom. A module may use its own tier's only where that is itself.
 const TIERS: &[&[&str]] = &[
-    &["balance", "health", "redirect", "route"],
+    &["header_rules"],
+    &[
+        "balance", "ejection", "health", "redirect", "retry", "route",
+    ],
     &["config"],
     &["state"],
-    &["net", "proto", "shutdown", "telemetry"],
+    &["listener", "net", "proto", "shutdown", "telemetry"],
     &["data", "control"],
     &["app", "backend", "healthcheck"],
     &["cli", "demo"],

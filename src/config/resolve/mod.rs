@@ -5,23 +5,27 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::RangeInclusive,
+    path::PathBuf,
     time::Duration,
 };
 
 use crate::{
     config::{
-        ADMIN_LISTEN, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain, Environment,
-        Flags, ORIGIN_CLUSTERS, ORIGIN_EVERY, REDIRECT_LISTEN, Redirect, Reflection,
+        ADMIN_LISTEN, AccessLog, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain,
+        Environment, Flags, HEAD_LIMIT, LogFormat, LogTarget, ORIGIN_CLUSTERS, ORIGIN_EVERY,
+        REDIRECT_LISTEN, Redirect, Reflection,
         document::Document,
         overrides::Overrides,
-        resolve::units::{DAY, MILLIS_100, TIMEOUT, address, duration, number},
+        resolve::units::{DAY, MILLIS_100, TIMEOUT, address, boolean, duration, number, size},
         section::Section,
     },
     redirect::{CdnBase, OriginClusters, RedirectPolicy},
 };
 
-mod balancer;
+mod health_check;
+mod http;
 mod units;
+mod upstream;
 
 pub(super) fn config(
     document: &Document,
@@ -32,11 +36,13 @@ pub(super) fn config(
     let faults = RefCell::default();
     let root = Section::root(document, &faults);
     let redirect = redirect(&root, &overrides);
-    let upstreams = balancer::upstreams(&root);
-    let http = balancer::listeners(&root, &upstreams);
+    let upstreams = upstream::upstreams(&root);
+    let http = http::listeners(&root, &upstreams);
     let admin = admin(&root, &overrides);
     let connections = connections(&root);
     let drain = drain(&root);
+    let access_log = access_log(root.section("access_log"));
+    let watch = root.value("watch", None, boolean).unwrap_or(true);
     let workers = root.value("workers", overrides.workers, |text| number(text, WORKERS));
     root.finish();
     let nothing_to_do = redirect.is_none() && http.is_empty() && faults.borrow().is_empty();
@@ -54,6 +60,8 @@ pub(super) fn config(
             admin,
             connections,
             drain,
+            access_log,
+            watch,
             workers,
         }),
     }
@@ -141,6 +149,10 @@ fn connections(root: &Section<'_>) -> Connections {
     };
     let connections = Connections {
         limit: section.value("limit", None, |text| number(text, CONNECTIONS)),
+        per_client_limit: section.value("per_client_limit", None, |text| number(text, CONNECTIONS)),
+        head_limit: section
+            .value("head_limit", None, head_limit)
+            .unwrap_or(HEAD_LIMIT),
         first_byte_timeout: timeout("first_byte_timeout", TIMEOUT, Duration::from_secs(10)),
         header_timeout: timeout("header_timeout", TIMEOUT, Duration::from_secs(10)),
         idle_timeout: timeout("idle_timeout", MILLIS_100..=DAY, Duration::from_secs(60)),
@@ -173,12 +185,37 @@ fn drain(root: &Section<'_>) -> Drain {
     drain
 }
 
-fn on_or_off(text: &str) -> Result<Reflection, &'static str> {
-    match text {
-        "true" => Ok(Reflection::On),
-        "false" => Ok(Reflection::Off),
-        _ => Err("must be true or false"),
+fn access_log(section: Section<'_>) -> Option<AccessLog> {
+    let format = section.value("format", None, |text| match text {
+        "off" => Ok(None),
+        "json" => Ok(Some(LogFormat::Json)),
+        "combined" => Ok(Some(LogFormat::Combined)),
+        _ => Err("is not a format; there are: off, json, combined"),
+    });
+    let file = section.value("file", None, |text| Ok::<_, &str>(PathBuf::from(text)));
+    if section.is_present() && !section.has("format") {
+        section.fault("access_log needs a format: off, json or combined".to_owned());
     }
+    section.finish();
+    Some(AccessLog {
+        format: format.flatten()?,
+        target: file.map_or(LogTarget::Stdout, LogTarget::File),
+    })
+}
+
+fn on_or_off(text: &str) -> Result<Reflection, &'static str> {
+    Ok(match boolean(text)? {
+        true => Reflection::On,
+        false => Reflection::Off,
+    })
+}
+
+fn head_limit(text: &str) -> Result<u32, String> {
+    let bytes = size(text)?;
+    u32::try_from(bytes)
+        .ok()
+        .filter(|bytes| HEADS.contains(bytes))
+        .ok_or_else(|| "must be from 8KiB to 1MiB".to_owned())
 }
 
 const WORKERS: RangeInclusive<NonZeroUsize> =
@@ -188,4 +225,5 @@ const CONNECTIONS: RangeInclusive<NonZeroUsize> =
 const STREAMS: RangeInclusive<NonZeroU32> =
     NonZeroU32::MIN..=NonZeroU32::new(1 << 16).expect("not zero");
 const STREAMS_DEFAULT: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
+const HEADS: RangeInclusive<u32> = (8 << 10)..=(1 << 20);
 const MINUTES_10: Duration = Duration::from_secs(600);

@@ -56,6 +56,25 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "is too large".to_owned())
 }
 
+/// Reads a whole number of percent, with its sign, within bounds.
+pub(super) fn percent(text: &str, bounds: RangeInclusive<u32>) -> Result<u32, String> {
+    let value = text
+        .strip_suffix('%')
+        .and_then(|digits| digits.trim().parse().ok());
+    value
+        .filter(|value| bounds.contains(value))
+        .ok_or_else(|| format!("must be from {}% to {}%", bounds.start(), bounds.end()))
+}
+
+/// Reads `true` or `false`.
+pub(super) fn boolean(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false"),
+    }
+}
+
 pub(super) const MILLIS_100: Duration = Duration::from_millis(100);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 /// The bounds of every timeout that a client must never be able to stretch.

@@ -5,18 +5,11 @@
 //! callers do, for as long as an answer says. Used by the control plane only; no request waits for
 //! a name.
 
-use std::{
-    fs, io,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{fs, io, net::IpAddr, time::Duration};
 
 use hickory_resolver::{
     TokioResolver,
-    config::{
-        ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
-        ResolverOpts,
-    },
+    config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts},
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::Name,
     system_conf,
@@ -53,13 +46,9 @@ impl Resolver {
     /// # Errors
     ///
     /// When no client can be made.
-    pub(super) fn with_nameserver(addr: SocketAddr) -> Result<Self, ResolveError> {
-        let connections =
-            [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-                connection.port = addr.port();
-                connection
-            });
-        let server = NameServerConfig::new(addr.ip(), true, connections.into());
+    #[cfg(test)]
+    pub(super) fn with_nameserver(addr: std::net::SocketAddr) -> Result<Self, ResolveError> {
+        let server = name_server(addr);
         let config = ResolverConfig::from_name_servers(vec![server]);
         let resolver = build(config, ResolverOpts::default()).map_err(ResolveError::Dns)?;
         Ok(Self {
@@ -163,7 +152,9 @@ fn build(config: ResolverConfig, mut options: ResolverOpts) -> Result<TokioResol
         .build()
 }
 
-fn name_server(addr: SocketAddr) -> NameServerConfig {
+#[cfg(test)]
+fn name_server(addr: std::net::SocketAddr) -> hickory_resolver::config::NameServerConfig {
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = addr.port();
         connection

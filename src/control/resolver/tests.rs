@@ -1,4 +1,5 @@
 use std::{
+    net::SocketAddr,
     net::{Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex},
 };

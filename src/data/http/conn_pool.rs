@@ -1,4 +1,4 @@
-//! The idle keep-alive connections of one worker to backends.
+//! The connections of one worker to backends that may take another request.
 
 use std::{
     cell::RefCell,
@@ -7,85 +7,103 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::{
-    task::{self, AbortHandle},
+    sync::Mutex,
     time::{Duration, Instant, interval},
 };
 
-use crate::data::{WorkerContext, http::body::RequestBody};
+use crate::{
+    data::{
+        WorkerContext,
+        http::backend_conn::{BackendConn, Http1Conn, Http2Conn},
+    },
+    net::HttpVersion,
+};
 
-/// A connection to a backend. Closed when it is dropped, whatever is still unwritten on it.
-#[derive(Debug)]
-pub(super) struct BackendConn {
-    /// Sends requests on it.
-    pub(super) sender: SendRequest<RequestBody>,
-    driver: AbortHandle,
-}
-
-impl BackendConn {
-    /// Lets a task of its own drive the connection.
-    pub(super) fn spawn(sender: SendRequest<RequestBody>, driver: impl Future + 'static) -> Self {
-        let driver = task::spawn_local(async {
-            driver.await;
-        });
-        Self {
-            sender,
-            driver: driver.abort_handle(),
-        }
-    }
-}
-
-impl Drop for BackendConn {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// Idle connections by backend. The one that was used last is taken first, so that the others
-/// can grow old.
+/// Connections by backend.
 #[derive(Default)]
 pub(in crate::data) struct ConnPool {
-    idle: RefCell<HashMap<usize, Vec<Idle>>>,
+    kept: RefCell<HashMap<usize, Kept>>,
+}
+
+/// The connections to one backend.
+#[derive(Default)]
+struct Kept {
+    /// HTTP/1.1, one request at a time. The one that was used last is taken first, so that the
+    /// others can grow old.
+    idle: Vec<Idle>,
+    /// HTTP/2.
+    shared: Vec<Rc<Http2Conn>>,
+    /// What its latest connection spoke.
+    version: Option<HttpVersion>,
+    /// Held by whoever connects where others may share what comes of it.
+    connecting: Rc<Mutex<()>>,
 }
 
 struct Idle {
-    conn: BackendConn,
+    conn: Http1Conn,
     since: Instant,
 }
 
 impl ConnPool {
     /// Takes a connection that is open, ready and not too old.
     pub(super) fn take(&self, backend: usize) -> Option<BackendConn> {
-        let mut idle = self.idle.borrow_mut();
-        let conns = idle.get_mut(&backend)?;
-        let now = Instant::now();
-        while let Some(Idle { conn, since }) = conns.pop() {
+        let mut kept = self.kept.borrow_mut();
+        let kept = kept.get_mut(&backend)?;
+        if let Some(conn) = kept.shared.iter().find(|conn| conn.has_room()) {
+            return Some(BackendConn::Http2(conn.share()));
+        }
+        let mut now = None;
+        while let Some(Idle { conn, since }) = kept.idle.pop() {
+            let now = *now.get_or_insert_with(Instant::now);
             if conn.sender.is_ready() && now - since < IDLE_TIME_MAX {
-                return Some(conn);
+                return Some(BackendConn::Http1(conn));
             }
         }
         None
     }
 
     /// Keeps a connection for the next request; the oldest goes if there are too many.
-    pub(super) fn put(&self, backend: usize, conn: BackendConn) {
-        let mut idle = self.idle.borrow_mut();
-        let conns = idle.entry(backend).or_default();
-        if conns.len() >= IDLE_CONNS_MAX {
-            conns.remove(0);
+    pub(super) fn put(&self, backend: usize, conn: Http1Conn) {
+        let mut kept = self.kept.borrow_mut();
+        let idle = &mut kept.entry(backend).or_default().idle;
+        if idle.len() >= IDLE_CONNS_MAX {
+            idle.remove(0);
         }
-        conns.push(Idle {
+        idle.push(Idle {
             conn,
             since: Instant::now(),
         });
     }
 
+    /// Notes a new connection, so that others may share it if that is possible.
+    pub(super) fn opened(&self, backend: usize, conn: &BackendConn) {
+        let mut kept = self.kept.borrow_mut();
+        let kept = kept.entry(backend).or_default();
+        kept.version = Some(conn.version());
+        if let BackendConn::Http2(share) = conn {
+            kept.shared.push(Rc::clone(share.conn()));
+        }
+    }
+
+    /// Who connects to a backend that may speak HTTP/2 holds this, so that those who come at the
+    /// same time share one connection instead of opening one each.
+    pub(super) fn connecting(&self, backend: usize) -> Option<Rc<Mutex<()>>> {
+        let mut kept = self.kept.borrow_mut();
+        let kept = kept.entry(backend).or_default();
+        (kept.version != Some(HttpVersion::Http1)).then(|| Rc::clone(&kept.connecting))
+    }
+
     fn close_old(&self) {
         let now = Instant::now();
-        self.idle.borrow_mut().retain(|_, conns| {
-            conns.retain(|idle| !idle.conn.sender.is_closed() && now - idle.since < IDLE_TIME_MAX);
-            !conns.is_empty()
+        let is_old = |since: Instant| now - since >= IDLE_TIME_MAX;
+        self.kept.borrow_mut().retain(|_, kept| {
+            let idle = |idle: &Idle| !idle.conn.sender.is_closed() && !is_old(idle.since);
+            kept.idle.retain(idle);
+            kept.shared
+                .retain(|conn| !conn.is_closed() && !conn.idle_since().is_some_and(is_old));
+            let in_use = Rc::strong_count(&kept.connecting) > 1;
+            in_use || !kept.idle.is_empty() || !kept.shared.is_empty()
         });
     }
 }

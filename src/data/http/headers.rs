@@ -1,29 +1,59 @@
 //! What becomes of headers on their way through. Pure.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri,
+    header::{self, Entry},
+    uri::{PathAndQuery, Scheme},
+};
 use ipnet::IpNet;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use crate::{config, data::http::Peer, state::Backend};
 
 /// Removes what concerns one connection alone, from either side (RFC 9110 section 7.6.1), and
-/// names that other servers read as another header's.
+/// names that other servers read as another header's. Costs a look at each name where there is
+/// nothing to remove.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    for name in named_by_connection(headers) {
-        headers.remove(name);
+    if headers.contains_key(header::CONNECTION) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    // `X_Forwarded_For` is `X-Forwarded-For` to whatever speaks CGI.
-    let underscored: Vec<HeaderName> = headers
+    let gone: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| name.as_str().contains('_'))
+        .filter(|name| is_hop_by_hop(name))
         .cloned()
         .collect();
-    for name in underscored {
+    for name in gone {
         headers.remove(name);
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    match name.as_str() {
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer"
+        | "transfer-encoding" | "upgrade" | "expect" | "http2-settings" => true,
+        // CGI programs read it as HTTP_PROXY.
+        "proxy" => true,
+        // `X_Forwarded_For` is `X-Forwarded-For` to whatever speaks CGI.
+        name => name.contains('_'),
+    }
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    tokens(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::try_from(name).ok())
+        .collect()
+}
+
+/// The elements of a header that is a list.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
 }
 
 /// Whether there is one way to read where a message ends: by no transfer coding, or by `chunked`
@@ -41,77 +71,113 @@ pub(super) fn is_clearly_framed(headers: &HeaderMap) -> bool {
     }
 }
 
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let names = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    names
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect()
+/// Whether the client says that it reads trailers.
+pub(super) fn wants_trailers(headers: &HeaderMap) -> bool {
+    tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"))
 }
 
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    // CGI programs read it as HTTP_PROXY.
-    HeaderName::from_static("proxy"),
-    header::EXPECT,
+/// Removes what must not come after a body, where whoever reads it late would be deceived (RFC
+/// 9110 section 6.5.1).
+pub(super) fn remove_forbidden_trailers(trailers: &mut HeaderMap) {
+    for name in &FORBIDDEN_TRAILERS {
+        trailers.remove(name);
+    }
+    remove_hop_by_hop(trailers);
+}
+
+const FORBIDDEN_TRAILERS: [HeaderName; 9] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::HOST,
+    header::SET_COOKIE,
 ];
 
-/// Says who asked and how, as nginx users set it up. What the client says of itself counts only
-/// if it is a trusted proxy; everything else is replaced. Call after [`remove_hop_by_hop`], so
-/// that `Connection: x-forwarded-for` cannot take these away.
-pub(super) fn set_forwarded(
-    headers: &mut HeaderMap,
-    peer: IpAddr,
-    host: &HeaderValue,
-    proxies: &[IpNet],
-) {
-    let trusted = is_trusted(peer, proxies);
-    let before = if trusted {
-        chain_of(headers)
-    } else {
-        String::new()
-    };
-    let client = client_of(&before, peer, proxies);
-    let chain = match before.as_str() {
-        "" => peer.to_string(),
-        before => format!("{before}, {peer}"),
-    };
-    set(headers, X_FORWARDED_FOR, &chain);
-    set(headers, X_REAL_IP, &client.to_string());
-    if !(trusted && headers.contains_key(&X_FORWARDED_PROTO)) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
-    if !(trusted && headers.contains_key(&X_FORWARDED_HOST)) {
-        headers.insert(X_FORWARDED_HOST, host.clone());
-    }
-    if !headers.contains_key(&X_REQUEST_ID) {
-        set(
-            headers,
-            X_REQUEST_ID,
-            &format!("{:032x}", fastrand::u128(..)),
-        );
+/// The one protocol that a request asks to switch to.
+pub(super) fn asked_upgrade(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let names_it =
+        tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    match (protocols.next(), protocols.next()) {
+        (Some(protocol), None) if names_it => Some(protocol),
+        (_, _) => None,
     }
 }
 
-/// All lines of the header as one: a proxy may add a line of its own below the client's.
-fn chain_of(headers: &HeaderMap) -> String {
-    let lines = headers.get_all(&X_FORWARDED_FOR).iter();
-    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
-    lines.join(", ")
+/// Asks for, or agrees to, a switch.
+pub(super) fn ask_for_upgrade(headers: &mut HeaderMap, protocol: &HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol.clone());
 }
 
-/// Walks the chain from the right: the first address that is no trusted proxy is the client.
-fn client_of(chain: &str, peer: IpAddr, proxies: &[IpNet]) -> IpAddr {
+/// Whether a response switches to the protocol that was asked for.
+pub(super) fn is_switched_to(headers: &HeaderMap, protocol: &HeaderValue) -> bool {
+    asked_upgrade(headers).is_some_and(|switched| {
+        switched
+            .as_bytes()
+            .eq_ignore_ascii_case(protocol.as_bytes())
+    })
+}
+
+/// A target with scheme and host, as HTTP/2 wants it.
+pub(super) fn absolute(target: &Uri, headers: &HeaderMap, backend: &Backend) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(match backend.name.scheme {
+        config::Scheme::Http | config::Scheme::H2c => Scheme::HTTP,
+        config::Scheme::Https => Scheme::HTTPS,
+    });
+    let host = headers.get(header::HOST);
+    parts.authority = host.and_then(|host| host.as_bytes().try_into().ok());
+    let path = target.path_and_query().cloned();
+    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    // Only a host that a route's rule set can be malformed.
+    Uri::from_parts(parts).unwrap_or_else(|_malformed| target.clone())
+}
+
+/// Whether a text is a host, with or without a port, and nothing else (RFC 9110 section 7.2).
+/// Narrower than the RFC: names are letters, digits, `-`, `_` and dots.
+pub(super) fn is_host(text: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(text) else {
+        return false;
+    };
+    if let Some(rest) = text.strip_prefix('[') {
+        let Some((ip, port)) = rest.split_once(']') else {
+            return false;
+        };
+        return ip.parse::<Ipv6Addr>().is_ok() && is_port(port);
+    }
+    let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_name = !name.is_empty()
+        && name.bytes().all(is_plain)
+        && !name.starts_with('.')
+        && !name.contains("..");
+    is_name && is_port(port)
+}
+
+/// Nothing, or a colon and a port, which may be empty.
+fn is_port(text: &str) -> bool {
+    match text.strip_prefix(':') {
+        Some("") => true,
+        Some(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+        }
+        None => text.is_empty(),
+    }
+}
+
+/// Who the client is: the peer, unless that is a trusted proxy which says otherwise. Walks the
+/// chain from the right: the first address that is no trusted proxy is the client.
+pub(super) fn client(headers: &HeaderMap, peer: IpAddr, proxies: &[IpNet]) -> IpAddr {
+    if !headers.contains_key(&X_FORWARDED_FOR) || !is_trusted(peer, proxies) {
+        return peer;
+    }
     let mut client = peer;
-    for address in chain.rsplit(',') {
+    for address in chain_of(headers).rsplit(',') {
         // Garbage ends what can be believed.
         let Ok(address) = address.trim().parse() else {
             break;
@@ -124,15 +190,78 @@ fn client_of(chain: &str, peer: IpAddr, proxies: &[IpNet]) -> IpAddr {
     client
 }
 
+/// Says who asked and how, as nginx users set it up. What the client says of itself counts only
+/// if it is a trusted proxy; everything else is replaced. Call after [`remove_hop_by_hop`], so
+/// that `Connection: x-forwarded-for` cannot take these away.
+pub(super) fn set_forwarded(
+    headers: &mut HeaderMap,
+    peer: &Peer,
+    client: IpAddr,
+    host: &HeaderValue,
+    proxies: &[IpNet],
+) {
+    let trusted = is_trusted(peer.ip, proxies);
+    let chain = match trusted && headers.contains_key(&X_FORWARDED_FOR) {
+        true => value(&format!("{}, {}", chain_of(headers), peer.ip)),
+        false => peer.text.clone(),
+    };
+    headers.insert(X_FORWARDED_FOR, chain);
+    let real_ip = match client == peer.ip {
+        true => peer.text.clone(),
+        false => value(&client.to_string()),
+    };
+    headers.insert(X_REAL_IP, real_ip);
+    set_unless(
+        trusted,
+        headers,
+        X_FORWARDED_PROTO,
+        &HeaderValue::from_static("http"),
+    );
+    set_unless(trusted, headers, X_FORWARDED_HOST, host);
+    if let Entry::Vacant(vacant) = headers.entry(X_REQUEST_ID) {
+        vacant.insert(request_id());
+    }
+}
+
+/// Sets a header, unless there is one that is believed.
+fn set_unless(believed: bool, headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
+    match headers.entry(name) {
+        Entry::Occupied(_) if believed => {}
+        Entry::Occupied(mut other) => {
+            other.insert(value.clone());
+        }
+        Entry::Vacant(vacant) => {
+            vacant.insert(value.clone());
+        }
+    }
+}
+
+/// 128 random bits in hexadecimal digits.
+fn request_id() -> HeaderValue {
+    let mut random = fastrand::u128(..);
+    let digits = [(); 32].map(|()| {
+        let digit = u32::try_from(random & 15).unwrap_or_default();
+        random >>= 4;
+        char::from_digit(digit, 16).map_or(b'0', |digit| digit as u8)
+    });
+    HeaderValue::from_bytes(&digits).expect("digits are valid")
+}
+
+/// All lines of the header as one: a proxy may add a line of its own below the client's.
+fn chain_of(headers: &HeaderMap) -> String {
+    let lines = headers.get_all(&X_FORWARDED_FOR).iter();
+    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    lines.join(", ")
+}
+
 fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
     // An IPv4 address may come in IPv6's clothes.
     let address = address.to_canonical();
     proxies.iter().any(|network| network.contains(&address))
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    let value = HeaderValue::try_from(value).expect("addresses and digits are valid");
-    headers.insert(name, value);
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).expect("addresses are valid")
 }
 
 /// Joins the cookies that HTTP/2 may split (RFC 9113 section 8.2.3).
@@ -154,7 +283,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What ties the log lines of all hops of one request together.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 #[cfg(test)]
 mod tests {
@@ -184,16 +314,19 @@ mod tests {
         assert_eq!(headers, map(&[("accept", "*/*")]));
     }
 
+    fn forwarded(headers: &mut HeaderMap, peer: &str) {
+        let peer = Peer::new(peer.parse().unwrap());
+        let proxies = config::loopback();
+        let client = client(headers, peer.ip, &proxies);
+        let host = HeaderValue::from_static("h");
+        set_forwarded(headers, &peer, client, &host, &proxies);
+    }
+
     #[track_caller]
     fn check_client(peer: &str, chain: Option<&'static str>, real_ip: &str, forwarded_for: &str) {
         let mut headers =
             chain.map_or_else(HeaderMap::new, |chain| map(&[("x-forwarded-for", chain)]));
-        set_forwarded(
-            &mut headers,
-            peer.parse().unwrap(),
-            &HeaderValue::from_static("h"),
-            &crate::config::loopback(),
-        );
+        forwarded(&mut headers, peer);
         assert_eq!(headers["x-real-ip"], real_ip);
         assert_eq!(headers["x-forwarded-for"], forwarded_for);
         assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
@@ -225,12 +358,7 @@ mod tests {
             ("x-real-ip", "6.6.6.6"),
         ]);
         remove_hop_by_hop(&mut headers);
-        set_forwarded(
-            &mut headers,
-            "9.9.9.9".parse().unwrap(),
-            &HeaderValue::from_static("h"),
-            &crate::config::loopback(),
-        );
+        forwarded(&mut headers, "9.9.9.9");
         assert_eq!(headers["x-real-ip"], "9.9.9.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "h");
@@ -244,13 +372,7 @@ mod tests {
             ("x-forwarded-for", "6.6.6.6"),
             ("x-forwarded-for", "9.9.9.9"),
         ]);
-        let host = HeaderValue::from_static("h");
-        set_forwarded(
-            &mut headers,
-            "127.0.0.1".parse().unwrap(),
-            &host,
-            &crate::config::loopback(),
-        );
+        forwarded(&mut headers, "127.0.0.1");
         assert_eq!(headers["x-real-ip"], "9.9.9.9");
         assert_eq!(headers["x-forwarded-for"], "6.6.6.6, 9.9.9.9, 127.0.0.1");
     }

@@ -3,27 +3,52 @@
 use std::{convert::Infallible, fmt, net::IpAddr, pin::Pin, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, service::Service};
 
 use crate::data::{connection::Connection, error::ForwardError};
 
-mod body;
+mod attempt;
+mod backend_conn;
+mod body_error;
 mod conn_pool;
 mod forward;
 mod headers;
+mod idle_timer;
+mod record;
+mod request_body;
+mod response_body;
+mod retry_budgets;
+mod upgrade;
 
-pub(super) use body::ProxyBody;
 pub(super) use conn_pool::{ConnPool, close_old_connections};
+pub(super) use response_body::ProxyBody;
+pub(super) use retry_budgets::RetryBudgets;
+pub(super) use upgrade::Tunnel;
 
-use self::forward::Exchange;
+use self::{forward::Exchange, record::Record};
 
 /// Answers the requests of one connection to a listener of the balancer.
 #[derive(Clone)]
 pub(super) struct HttpService {
     connection: Rc<Connection>,
     listener: usize,
-    peer: IpAddr,
+    peer: Rc<Peer>,
+}
+
+/// The other end of a client's connection.
+#[derive(Debug)]
+struct Peer {
+    ip: IpAddr,
+    /// The same as text, which most requests are forwarded with.
+    text: HeaderValue,
+}
+
+impl Peer {
+    fn new(ip: IpAddr) -> Self {
+        let text = HeaderValue::try_from(ip.to_string()).expect("addresses are valid");
+        Self { ip, text }
+    }
 }
 
 impl HttpService {
@@ -31,29 +56,48 @@ impl HttpService {
         Self {
             connection,
             listener,
-            peer,
+            peer: Rc::new(Peer::new(peer)),
         }
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response<ProxyBody> {
         let mut call = self.connection.call_started();
-        let (method, wants_json) = (request.method().clone(), wants_json(&request));
-        let exchange = Exchange::new(&self.connection, self.listener, self.peer);
-        let answer = exchange.forward(request).await;
+        let asker = Asker::new(&request);
+        let mut record = self.record(&request);
+        let exchange = Exchange::new(&self.connection, self.listener, &self.peer);
+        let answer = exchange.forward(request, record.as_deref_mut()).await;
         let stats = &self.connection.worker().state().stats;
-        let mut response = answer.unwrap_or_else(|error| {
-            stats.forward_faults(error.fault()).increment();
-            refused(&error, &method, wants_json)
-        });
+        let (mut response, tunnel, cause) = match answer {
+            Ok(forwarded) => (forwarded.response, forwarded.tunnel, None),
+            Err(error) => {
+                stats.faults(error.cause()).increment();
+                (asker.refusal(&error), None, Some(error.cause()))
+            }
+        };
         call.answered();
         stats.responses(response.status()).increment();
-        response.body_mut().hold(call);
+        if let Some(record) = &mut record {
+            record.answered(response.status(), cause);
+        }
+        if let Some(tunnel) = tunnel {
+            stats.upgrades.increment();
+            tunnel.hold(call, record);
+            self.connection.becomes(tunnel);
+            return response;
+        }
+        response.body_mut().hold(call, record);
         if self.connection.is_last_answer() {
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    fn record(&self, request: &Request<Incoming>) -> Option<Box<Record>> {
+        let worker = self.connection.worker();
+        worker.access_log.as_ref()?;
+        Some(Box::new(Record::new(worker, request, self.peer.ip)))
     }
 }
 
@@ -76,37 +120,66 @@ impl Service<Request<Incoming>> for HttpService {
     }
 }
 
-fn wants_json(request: &Request<Incoming>) -> bool {
-    let accept = request
-        .headers()
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("application/json"))
+/// What an answer of our own must suit.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    reads_bodies: bool,
+    wants_json: bool,
+    speaks_grpc: bool,
 }
 
-fn refused(error: &ForwardError, method: &Method, wants_json: bool) -> Response<ProxyBody> {
-    let status = error.http_status();
-    let (content_type, text) = if wants_json {
-        let body = serde_json::json!({ "code": status.as_u16(), "message": error.to_string() });
-        ("application/json", body.to_string())
-    } else {
-        ("text/plain; charset=utf-8", format!("{error}\n"))
-    };
-    let body = if *method == Method::HEAD {
-        Bytes::new()
-    } else {
-        Bytes::from(text)
-    };
-    let mut response = Response::new(ProxyBody::whole(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+impl Asker {
+    fn new(request: &Request<Incoming>) -> Self {
+        let text = |name| header_text(request.headers(), &name);
+        Self {
+            reads_bodies: request.method() != Method::HEAD,
+            wants_json: text(header::ACCEPT).contains("application/json"),
+            speaks_grpc: text(header::CONTENT_TYPE).starts_with("application/grpc"),
+        }
     }
-    if error.closes() {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+
+    fn refusal(self, error: &ForwardError) -> Response<ProxyBody> {
+        if self.speaks_grpc {
+            return grpc_refusal(error);
+        }
+        let status = error.http_status();
+        let (content_type, text) = if self.wants_json {
+            let body = serde_json::json!({ "code": status.as_u16(), "message": error.to_string() });
+            ("application/json", body.to_string())
+        } else {
+            ("text/plain; charset=utf-8", format!("{error}\n"))
+        };
+        let body = match self.reads_bodies {
+            true => Bytes::from(text),
+            false => Bytes::new(),
+        };
+        let mut response = Response::new(ProxyBody::whole(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if error.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
-    response
+}
+
+/// A gRPC client reads the status in the headers of a response without a body, and takes an HTTP
+/// status for a guess.
+fn grpc_refusal(error: &ForwardError) -> Response<ProxyBody> {
+    let status = tonic::Status::new(error.grpc_code(), error.to_string());
+    status
+        .into_http::<()>()
+        .map(|()| ProxyBody::whole(Bytes::new()))
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str {
+    let value = headers.get(name);
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }

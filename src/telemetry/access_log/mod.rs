@@ -8,7 +8,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,8 +23,9 @@ mod timestamp;
 mod writer;
 
 pub use entry::Entry;
-pub use format::LogFormat;
 pub use sink::Sink;
+
+use crate::config::{LogFormat, LogTarget};
 
 use writer::{Batch, Output, Writer};
 
@@ -79,15 +79,6 @@ impl AccessLog {
     pub fn finish(&self) {
         self.writer.finish();
     }
-}
-
-/// Where lines go.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LogTarget {
-    /// Standard output, between the lines of the event log.
-    Stdout,
-    /// A file that is appended to, and created if need be. Its directory must exist.
-    File(PathBuf),
 }
 
 /// What sinks and the writer share.

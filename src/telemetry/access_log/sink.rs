@@ -2,8 +2,9 @@
 
 use std::{cell::RefCell, mem};
 
+use crate::config::LogFormat;
 use crate::telemetry::access_log::{
-    Link, entry::Entry, format::LogFormat, timestamp::Timestamp, writer::Batch,
+    Link, entry::Entry, format::push_line, timestamp::Timestamp, writer::Batch,
 };
 
 /// Gathers a worker's lines. Belongs to one thread and never waits. Dropped, it hands over what
@@ -33,7 +34,7 @@ impl Sink {
         if batch.bytes.capacity() == 0 {
             batch.bytes.reserve(BATCH_BYTES + LINE_BYTES_USUAL);
         }
-        self.format.push_line(&mut batch.bytes, timestamp, entry);
+        push_line(self.format, &mut batch.bytes, timestamp, entry);
         batch.lines += 1;
         if batch.bytes.len() >= BATCH_BYTES {
             self.link.hand_over(mem::take(batch));

@@ -2,6 +2,7 @@ use std::{
     fs,
     io::Read as _,
     net::IpAddr,
+    path::PathBuf,
     sync::mpsc::sync_channel,
     thread,
     time::{Duration, UNIX_EPOCH},

@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use crate::telemetry::access_log::{Link, LogTarget, Tally};
+use crate::config::LogTarget;
+use crate::telemetry::access_log::{Link, Tally};
 
 /// Whole lines on their way to the writer. One without lines only wakes it.
 #[derive(Debug, Default)]

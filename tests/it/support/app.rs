@@ -19,7 +19,7 @@ use tokio::{
 use weir::{
     app::{App, RunError},
     config::{Config, Environment, Flags},
-    control::{Command, DrainReport},
+    control::{Command, DrainReport, Loader},
 };
 
 /// A running application; stopped when it is dropped.
@@ -50,7 +50,11 @@ impl TestApp {
         let (redirect, admin) = (app.redirect_addr().unwrap(), app.admin_addr().unwrap());
         let http = app.http_addr(0);
         let (commands, receiver) = mpsc::channel(8);
-        let thread = thread::spawn(move || app.run(receiver, Box::new(load)));
+        let loader = Loader {
+            load: Box::new(load),
+            watched: None,
+        };
+        let thread = thread::spawn(move || app.run(receiver, loader));
         Self {
             redirect,
             http,

@@ -8,43 +8,27 @@ use std::{
 
 use http::Version;
 
-use crate::telemetry::access_log::{
-    entry::Entry,
-    escape::{Escaping, push_hex_escaped, push_json_escaped, push_word},
-    timestamp::Timestamp,
+use crate::{
+    config::LogFormat,
+    telemetry::access_log::{
+        entry::Entry,
+        escape::{Escaping, push_hex_escaped, push_json_escaped, push_word},
+        timestamp::Timestamp,
+    },
 };
 
-/// How a line is written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LogFormat {
-    /// One JSON object a line, always with all keys: `time` (RFC 3339, UTC, microseconds),
-    /// `client`, `method`, `target`, `protocol`, `host`, `status`, `body_bytes_sent`,
-    /// `body_bytes_received`, `referer`, `user_agent`, `request_id`, `upstream`, `backend`,
-    /// `attempts`, `cause`, `first_byte_seconds`, `total_seconds`. What is missing is `null`.
-    /// Bytes that are not UTF-8 become U+FFFD.
-    Json,
-    /// The combined format of Apache and nginx, so that their tools read it, and then eight
-    /// fields of ours:
-    ///
-    /// ```text
-    /// client - - [time] "method target protocol" status body_bytes_sent "referer" "user_agent"
-    ///   "host" upstream backend attempts cause first_byte_seconds total_seconds "request_id"
-    /// ```
-    ///
-    /// In one line, of course. What is missing is `-`. All that is not printable ASCII, quotes
-    /// and backslashes are written `\xHH`, as nginx does.
-    Combined,
-}
-
-impl LogFormat {
-    /// Appends one line with its end.
-    pub(super) fn push_line(self, out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
-        match self {
-            Self::Json => push_json(out, timestamp, entry),
-            Self::Combined => push_combined(out, timestamp, entry),
-        }
-        out.push(b'\n');
+/// Appends one line with its end.
+pub(super) fn push_line(
+    format: LogFormat,
+    out: &mut Vec<u8>,
+    timestamp: &mut Timestamp,
+    entry: &Entry<'_>,
+) {
+    match format {
+        LogFormat::Json => push_json(out, timestamp, entry),
+        LogFormat::Combined => push_combined(out, timestamp, entry),
     }
+    out.push(b'\n');
 }
 
 fn push_combined(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {

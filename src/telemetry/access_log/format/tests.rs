@@ -47,7 +47,7 @@ fn bare() -> Entry<'static> {
 
 fn line(format: LogFormat, entry: &Entry<'_>) -> String {
     let mut out = Vec::new();
-    format.push_line(&mut out, &mut Timestamp::default(), entry);
+    push_line(format, &mut out, &mut Timestamp::default(), entry);
     String::from_utf8(out).unwrap()
 }
 

@@ -11,6 +11,10 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
+mod dial;
+
+pub use dial::{DialError, Dialing, HttpVersion, Stream, dial};
+
 /// Binds one listener for each worker, all to the same address.
 ///
 /// On Linux every worker gets its own socket (`SO_REUSEPORT`) and the kernel spreads new

@@ -1,0 +1,194 @@
+//! The policies over the backends that are available now.
+
+use std::{num::NonZeroU16, sync::Arc};
+
+use crate::balance::{HashRing, Load, Policy, Schedule, least_loaded};
+
+/// Chooses among an upstream's available backends, which it knows by their index. Immutable: it
+/// is made anew when availability changes, so that a pick has nothing left to work out.
+#[derive(Clone, Debug, Default)]
+pub struct Balancer {
+    policy: Policy,
+    available: Box<[(u16, NonZeroU16)]>,
+    schedule: Schedule,
+    /// Of all backends, so that it stays when availability changes.
+    ring: Option<Arc<HashRing>>,
+}
+
+impl Balancer {
+    /// A balancer over backends given as index and weight. `ring` is needed for consistent
+    /// hashing only. Costs what [`Schedule::new`] costs for round robin.
+    pub fn new(
+        policy: Policy,
+        available: Vec<(u16, NonZeroU16)>,
+        ring: Option<Arc<HashRing>>,
+    ) -> Self {
+        let schedule = match policy {
+            Policy::RoundRobin => Schedule::new(&available),
+            Policy::LeastConnections | Policy::RandomTwo | Policy::ConsistentHash { .. } => {
+                Schedule::default()
+            }
+        };
+        Self {
+            policy,
+            available: available.into(),
+            schedule,
+            ring,
+        }
+    }
+
+    /// Whether there is nothing to choose from.
+    pub fn is_empty(&self) -> bool {
+        self.available.is_empty()
+    }
+
+    /// The available backends.
+    pub fn available(&self) -> impl Iterator<Item = u16> {
+        self.available.iter().map(|&(index, _)| index)
+    }
+
+    /// The next backend; `None` if all are passed over. `key` is what consistent hashing hashes,
+    /// `turn` takes the next number of a counter, `random` draws a number below its argument,
+    /// `in_flight` tells the requests at a backend, `passed_over` whether it must not be taken.
+    /// Costs what the policy says.
+    pub fn pick(
+        &self,
+        key: &[u8],
+        turn: impl FnOnce() -> u64,
+        random: impl FnMut(usize) -> usize,
+        in_flight: impl Fn(u16) -> usize,
+        passed_over: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let eligible = Eligible {
+            in_flight,
+            passed_over,
+        };
+        match self.policy {
+            Policy::RoundRobin => self.next_in_turn(turn(), &eligible),
+            Policy::LeastConnections => self.least_connections(turn(), &eligible),
+            Policy::RandomTwo => self.random_two(turn, random, &eligible),
+            Policy::ConsistentHash { bound_percent } => {
+                self.by_hash(key, bound_percent, turn, &eligible)
+            }
+        }
+    }
+
+    fn next_in_turn<L, P>(&self, turn: u64, eligible: &Eligible<L, P>) -> Option<u16>
+    where
+        L: Fn(u16) -> usize,
+        P: Fn(u16) -> bool,
+    {
+        // One turn, and from there on through the round: other requests' turns in between must
+        // not lead past a backend.
+        let round = u64::try_from(self.schedule.len()).unwrap_or(0);
+        (0..round)
+            .filter_map(|step| self.schedule.at(turn.wrapping_add(step)))
+            .find(|&index| !(eligible.passed_over)(index))
+    }
+
+    fn least_connections<L, P>(&self, turn: u64, eligible: &Eligible<L, P>) -> Option<u16>
+    where
+        L: Fn(u16) -> usize,
+        P: Fn(u16) -> bool,
+    {
+        // Looking from another place each time lets equal ones take turns.
+        let count = u64::try_from(self.available.len()).ok()?;
+        let start = usize::try_from(turn.checked_rem(count)?).ok()?;
+        let (before, after) = self.available.split_at_checked(start)?;
+        eligible.least_loaded(after.iter().chain(before))
+    }
+
+    fn random_two<L, P>(
+        &self,
+        turn: impl FnOnce() -> u64,
+        mut random: impl FnMut(usize) -> usize,
+        eligible: &Eligible<L, P>,
+    ) -> Option<u16>
+    where
+        L: Fn(u16) -> usize,
+        P: Fn(u16) -> bool,
+    {
+        let count = self.available.len();
+        if count <= 2 {
+            return self.least_connections(turn(), eligible);
+        }
+        let first = random(count);
+        // Another than the first, each with the same chance.
+        let second = (first + 1 + random(count - 1)) % count;
+        let drawn = [first, second]
+            .into_iter()
+            .filter_map(|position| self.available.get(position));
+        // Where both must be passed over, the rest is looked at.
+        eligible
+            .least_loaded(drawn)
+            .or_else(|| self.least_connections(turn(), eligible))
+    }
+
+    fn by_hash<L, P>(
+        &self,
+        key: &[u8],
+        bound_percent: u32,
+        turn: impl FnOnce() -> u64,
+        eligible: &Eligible<L, P>,
+    ) -> Option<u16>
+    where
+        L: Fn(u16) -> usize,
+        P: Fn(u16) -> bool,
+    {
+        let ring = self.ring.as_ref()?;
+        let loads = self
+            .available
+            .iter()
+            .map(|&(index, weight)| (eligible.load(index, weight), weight));
+        let (in_flight, weights) = loads.fold((0, 0), |(in_flight, weights), (load, weight)| {
+            (
+                in_flight + load.in_flight,
+                weights + u64::from(weight.get()),
+            )
+        });
+        let wanted = u128::try_from(in_flight).ok()? + 1;
+        let is_within_bound = |index: u16, weight: NonZeroU16| {
+            let share = wanted * u128::from(weight.get()) * u128::from(bound_percent);
+            let bound = share.div_ceil(100 * u128::from(weights.max(1)));
+            let own = eligible.load(index, weight).in_flight;
+            u128::try_from(own).is_ok_and(|own| own < bound)
+        };
+        let on_the_way = ring.from_key(key).find(|&index| {
+            let available = self.available.iter().find(|(other, _)| *other == index);
+            available.is_some_and(|&(_, weight)| {
+                !(eligible.passed_over)(index) && is_within_bound(index, weight)
+            })
+        });
+        on_the_way.or_else(|| self.least_connections(turn(), eligible))
+    }
+}
+
+/// What is known of the candidates at this moment.
+struct Eligible<L, P> {
+    in_flight: L,
+    passed_over: P,
+}
+
+impl<L, P> Eligible<L, P>
+where
+    L: Fn(u16) -> usize,
+    P: Fn(u16) -> bool,
+{
+    fn load(&self, index: u16, weight: NonZeroU16) -> Load {
+        Load {
+            in_flight: (self.in_flight)(index),
+            weight,
+        }
+    }
+
+    fn least_loaded<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a (u16, NonZeroU16)>,
+    ) -> Option<u16> {
+        let eligible = candidates.filter(|&&(index, _)| !(self.passed_over)(index));
+        least_loaded(eligible.map(|&(index, weight)| (index, self.load(index, weight))))
+    }
+}
+
+#[cfg(test)]
+mod tests;

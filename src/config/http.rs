@@ -1,0 +1,50 @@
+//! What the operator wants of the HTTP load balancer's listeners.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::route::Router;
+
+/// One listener of the HTTP load balancer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Which upstream takes a request; `Route::upstream` indexes [`crate::config::Config::upstreams`].
+    pub router: Router,
+    /// Proxies whose word about the client is believed. Default the loopback addresses.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The longest request body, in bytes. Default 10 MiB. Bodies are streamed, so a higher limit
+    /// costs no memory here.
+    pub body_limit: u64,
+    /// The longest path and query, in bytes; one more is a 414. Default 16 KiB.
+    pub uri_limit: u64,
+    /// Protocols that a client may upgrade to, in lower case. Default `websocket`.
+    pub upgrades: Vec<String>,
+}
+
+impl Http {
+    /// A listener with the defaults.
+    pub fn new(listen: SocketAddr, router: Router) -> Self {
+        Self {
+            listen,
+            router,
+            trusted_proxies: loopback(),
+            body_limit: BODY_LIMIT,
+            uri_limit: URI_LIMIT,
+            upgrades: vec![WEBSOCKET.to_owned()],
+        }
+    }
+}
+
+/// The default of a listener's `trusted_proxies`.
+pub fn loopback() -> Vec<IpNet> {
+    let v4 = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+    vec![v4.into(), Ipv6Net::from(Ipv6Addr::LOCALHOST).into()]
+}
+
+/// The default of a listener's `body_limit`, in bytes.
+pub const BODY_LIMIT: u64 = 10 << 20;
+const URI_LIMIT: u64 = 16 << 10;
+const WEBSOCKET: &str = "websocket";

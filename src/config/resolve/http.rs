@@ -1,0 +1,212 @@
+//! `http`: listeners of the load balancer and their routes, and the short form's `port`.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU16,
+};
+
+use http::{HeaderName, HeaderValue, header};
+use ipnet::IpNet;
+use url::Host;
+
+use crate::{
+    config::{
+        Http, Upstream,
+        resolve::{
+            units::{address, boolean, number, size},
+            upstream::SHORT_FORM,
+        },
+        section::{Item, Section},
+    },
+    header_rules::HeaderRules,
+    route::{Prefix, Route, Router},
+};
+
+/// Reads `http`, and the short form's `port`.
+pub(super) fn listeners(root: &Section<'_>, upstreams: &[Upstream]) -> Vec<Http> {
+    let sections = root
+        .items("http")
+        .unwrap_or_default()
+        .into_iter()
+        .map(Item::section);
+    let mut listeners: Vec<Http> = Vec::new();
+    for section in sections {
+        let Some(http) = listener(section, upstreams, &listeners) else {
+            continue;
+        };
+        listeners.push(http);
+    }
+    listeners.extend(short_form(root, upstreams));
+    listeners
+}
+
+fn short_form(root: &Section<'_>, upstreams: &[Upstream]) -> Option<Http> {
+    let port = root.value("port", None, |text| {
+        number(text, NonZeroU16::MIN..=NonZeroU16::MAX)
+    });
+    let upstream = upstreams
+        .iter()
+        .position(|upstream| upstream.name == SHORT_FORM);
+    match (port, upstream) {
+        (Some(port), Some(upstream)) => {
+            let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.get());
+            let router = Router::new(vec![Route::everything_to(upstream)]);
+            return Some(Http::new(listen, router));
+        }
+        (Some(_), None) => root
+            .fault("port needs backends, for example backends: [http://localhost:5001]".to_owned()),
+        (None, Some(_)) if !root.has("port") => {
+            root.fault("backends needs a port, for example port: 8080".to_owned());
+        }
+        (None, _) => {}
+    }
+    None
+}
+
+fn listener(section: Section<'_>, upstreams: &[Upstream], before: &[Http]) -> Option<Http> {
+    let listen = section.value("listen", None, |text| {
+        let listen = address(text)?;
+        // Port 0 is another port each time.
+        let is_taken = listen.port() != 0 && before.iter().any(|http| http.listen == listen);
+        if is_taken {
+            return Err("is the address of an earlier listener");
+        }
+        Ok(listen)
+    });
+    if !section.has("listen") {
+        section.fault("listen is missing, for example 0.0.0.0:8080".to_owned());
+    }
+    let routes: Vec<Route> = section
+        .items("routes")
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|item| route(item.section(), upstreams))
+        .collect();
+    if !section.has("routes") {
+        section.fault("routes is missing, for example [{ path: /, upstream: app }]".to_owned());
+    }
+    let trusted_proxies = trusted_proxies(&section);
+    let upgrades = section.items("upgrades").map(|items| {
+        let protocols = items.iter().filter_map(Item::text);
+        protocols.map(str::to_ascii_lowercase).collect()
+    });
+    let body_limit = section.value("body_limit", None, size);
+    let uri_limit = section.value("uri_limit", None, size);
+    section.finish();
+    let defaults = Http::new(listen?, Router::new(routes));
+    Some(Http {
+        trusted_proxies: trusted_proxies.unwrap_or(defaults.trusted_proxies),
+        body_limit: body_limit.unwrap_or(defaults.body_limit),
+        uri_limit: uri_limit.unwrap_or(defaults.uri_limit),
+        upgrades: upgrades.unwrap_or(defaults.upgrades),
+        ..defaults
+    })
+}
+
+fn trusted_proxies(section: &Section<'_>) -> Option<Vec<IpNet>> {
+    let network = |item: Item<'_>| {
+        let text = item.text().unwrap_or_default();
+        let network = text
+            .parse::<IpNet>()
+            .ok()
+            .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        if network.is_none() {
+            item.fault(format!("{text:?} is not a network such as 10.0.0.0/8"));
+        }
+        network
+    };
+    let items = section.items("trusted_proxies")?;
+    Some(items.into_iter().filter_map(network).collect())
+}
+
+fn route(section: Section<'_>, upstreams: &[Upstream]) -> Option<Route> {
+    let host = section.value("host", None, host_name);
+    let path = section.value("path", None, route_path);
+    let strip = section.value("strip_prefix", None, boolean);
+    let known: Vec<&str> = upstreams
+        .iter()
+        .map(|upstream| upstream.name.as_str())
+        .collect();
+    let upstream = section.value("upstream", None, |name| {
+        let missing = || format!("is not an upstream; there are: {}", known.join(", "));
+        known
+            .iter()
+            .position(|known| *known == name)
+            .ok_or_else(missing)
+    });
+    if !section.has("upstream") {
+        section.fault("upstream is missing".to_owned());
+    }
+    let request_headers = header_rules(section.section("request_headers"));
+    let response_headers = header_rules(section.section("response_headers"));
+    section.finish();
+    let defaults = Route::everything_to(upstream?);
+    Some(Route {
+        host,
+        path: path.unwrap_or(defaults.path),
+        prefix: match strip {
+            Some(true) => Prefix::Strip,
+            Some(false) | None => Prefix::Keep,
+        },
+        request_headers,
+        response_headers,
+        ..defaults
+    })
+}
+
+fn header_rules(section: Section<'_>) -> HeaderRules {
+    let mut rules = HeaderRules::default();
+    for item in section.items("remove").unwrap_or_default() {
+        match header_name(item.text().unwrap_or_default()) {
+            Ok(name) => rules.remove.push(name),
+            Err(error) => item.fault(error),
+        }
+    }
+    for (name, item) in section.pairs("set") {
+        let value = item.text().map(HeaderValue::from_str);
+        match (header_name(name), value) {
+            (Ok(name), Some(Ok(value))) => rules.set.push((name, value)),
+            (Err(error), _) => item.fault(error),
+            (Ok(_), _) => item.fault("is not a header value: visible characters on one line"),
+        }
+    }
+    section.finish();
+    rules
+}
+
+fn header_name(text: &str) -> Result<HeaderName, &'static str> {
+    let name = HeaderName::try_from(text).map_err(|_source| "is not a header name")?;
+    if FRAMING.contains(&name) {
+        return Err("belongs to the connection; the balancer sets it itself");
+    }
+    Ok(name)
+}
+
+/// What a rule must not touch: these say where a message ends.
+const FRAMING: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+fn route_path(text: &str) -> Result<Box<str>, &'static str> {
+    let plain = text.starts_with('/')
+        && !text.contains(['?', '#'])
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain {
+        Ok(text.into())
+    } else {
+        Err("is not a path prefix such as /api")
+    }
+}
+
+fn host_name(text: &str) -> Result<Box<str>, &'static str> {
+    match Host::parse(text) {
+        Ok(_) if text.contains('*') => Err("is not a host name; leave host out to match any"),
+        Ok(host) => Ok(host.to_string().into()),
+        Err(_source) => Err("is not a host name"),
+    }
+}

@@ -1,0 +1,274 @@
+//! `upstreams`, and the short form's `backends`.
+
+use std::{
+    fs,
+    num::{NonZeroU16, NonZeroU32},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use http::HeaderName;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use url::{Host, Url};
+
+use crate::{
+    balance::{HashKey, Policy},
+    config::{
+        AdminState, BackendAddr, Queue, Scheme, Tls, Upstream, WeightedBackend, WhenAllDown,
+        resolve::{
+            health_check::health_check,
+            units::{DAY, MILLIS_100, TIMEOUT, duration, number, percent},
+        },
+        section::{Item, Section},
+    },
+    ejection::EjectionPolicy,
+};
+
+/// Reads `upstreams`, and the short form's `backends`.
+pub(super) fn upstreams(root: &Section<'_>) -> Vec<Upstream> {
+    let mut upstreams: Vec<Upstream> = root
+        .named("upstreams")
+        .into_iter()
+        .map(|(name, section)| upstream(name, section))
+        .collect();
+    let backends = backends(root);
+    if !backends.is_empty() {
+        upstreams.push(Upstream::short_form(SHORT_FORM, backends));
+    }
+    upstreams
+}
+
+fn upstream(name: &str, section: Section<'_>) -> Upstream {
+    let backends = backends(&section);
+    if name == SHORT_FORM {
+        section.fault("the name backends is the short form's; choose another".to_owned());
+    }
+    if section.items("backends").unwrap_or_default().is_empty() {
+        section.fault(format!("upstream {name} has no backends"));
+    }
+    let defaults = Upstream::new(name, backends);
+    let timeout = |key, bounds, default| {
+        let value = section.value(key, None, |text| duration(text, bounds));
+        value.unwrap_or(default)
+    };
+    let upstream = Upstream {
+        policy: policy(&section),
+        hash_by: section.value("hash_by", None, hash_key).unwrap_or_default(),
+        health_check: health_check(section.section("health_check")),
+        ejection: ejection(section.section("ejection")),
+        slow_start: timeout("slow_start", Duration::ZERO..=HOUR, defaults.slow_start),
+        when_all_down: section
+            .value("when_all_down", None, when_all_down)
+            .unwrap_or_default(),
+        connect_timeout: timeout("connect_timeout", TIMEOUT, defaults.connect_timeout),
+        response_timeout: timeout(
+            "response_timeout",
+            MILLIS_100..=DAY,
+            defaults.response_timeout,
+        ),
+        idle_timeout: timeout("idle_timeout", MILLIS_100..=DAY, defaults.idle_timeout),
+        total_timeout: section.value("total_timeout", None, |text| {
+            duration(text, MILLIS_100..=DAY)
+        }),
+        in_flight_limit: section.value("in_flight_limit", None, |text| number(text, IN_FLIGHT)),
+        queue: queue(section.section("queue"), defaults.queue),
+        retry_percent: section
+            .value("retry_budget", None, |text| percent(text, 0..=100))
+            .unwrap_or(defaults.retry_percent),
+        tls: tls(section.section("tls")),
+        ..defaults
+    };
+    section.finish();
+    upstream
+}
+
+fn policy(section: &Section<'_>) -> Policy {
+    let policy = section.value("balance", None, |text| match text {
+        "round_robin" => Ok(Policy::RoundRobin),
+        "least_connections" => Ok(Policy::LeastConnections),
+        "random_two" => Ok(Policy::RandomTwo),
+        "consistent_hash" => Ok(Policy::ConsistentHash {
+            bound_percent: Policy::BOUND_PERCENT,
+        }),
+        _ => Err("is not a policy; there are: round_robin, least_connections, random_two, consistent_hash"),
+    });
+    let bound = section.value("load_bound", None, |text| percent(text, 100..=10_000));
+    let policy = policy.unwrap_or_default();
+    let by_hash = matches!(policy, Policy::ConsistentHash { .. });
+    if !by_hash && (section.has("load_bound") || section.has("hash_by")) {
+        section.fault("hash_by and load_bound need balance: consistent_hash".to_owned());
+    }
+    match (policy, bound) {
+        (Policy::ConsistentHash { .. }, Some(bound_percent)) => {
+            Policy::ConsistentHash { bound_percent }
+        }
+        (policy, _) => policy,
+    }
+}
+
+fn hash_key(text: &str) -> Result<HashKey, &'static str> {
+    let hint =
+        "is not a part of a request; there are: client_address, path, header:NAME, cookie:NAME";
+    match text.split_once(':') {
+        None if text == "client_address" => Ok(HashKey::ClientAddress),
+        None if text == "path" => Ok(HashKey::Path),
+        Some(("header", name)) => HeaderName::try_from(name)
+            .map(HashKey::Header)
+            .map_err(|_source| hint),
+        Some(("cookie", name)) if !name.is_empty() => Ok(HashKey::Cookie(name.to_owned())),
+        _ => Err(hint),
+    }
+}
+
+fn when_all_down(text: &str) -> Result<WhenAllDown, &'static str> {
+    match text {
+        "refuse" => Ok(WhenAllDown::Refuse),
+        "any" => Ok(WhenAllDown::Any),
+        _ => Err("must be refuse or any"),
+    }
+}
+
+fn ejection(section: Section<'_>) -> Option<EjectionPolicy> {
+    let defaults = EjectionPolicy::default();
+    let failures = section.value("failures", None, |text| number(text, 0..=1000_u32));
+    let time = section.value("time", None, |text| duration(text, MILLIS_100..=HOUR));
+    let time = time.unwrap_or(defaults.time);
+    let time_limit = section.value("time_limit", None, |text| duration(text, time..=DAY));
+    let share = section.value("share", None, |text| percent(text, 0..=100));
+    section.finish();
+    Some(EjectionPolicy {
+        // 0 switches it off, as nginx's max_fails does.
+        failures: match failures {
+            Some(failures) => NonZeroU32::new(failures)?,
+            None => defaults.failures,
+        },
+        time,
+        time_limit: time_limit.unwrap_or(defaults.time_limit.max(time)),
+        percent_limit: share.unwrap_or(defaults.percent_limit),
+    })
+}
+
+fn queue(section: Section<'_>, defaults: Queue) -> Queue {
+    let length = section.value("length", None, |text| number(text, 0..=1_000_000));
+    let timeout = section.value("timeout", None, |text| {
+        duration(text, Duration::from_millis(1)..=Duration::from_secs(600))
+    });
+    section.finish();
+    Queue {
+        length: length.unwrap_or(defaults.length),
+        timeout: timeout.unwrap_or(defaults.timeout),
+    }
+}
+
+fn tls(section: Section<'_>) -> Tls {
+    let authorities = section.value("ca_file", None, certificates);
+    let server_name = section.value("server_name", None, |text| {
+        match ServerName::try_from(text.to_owned()) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_source) => Err("is not a host name"),
+        }
+    });
+    section.finish();
+    Tls {
+        authorities,
+        server_name,
+    }
+}
+
+fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err("holds no certificate".to_owned()),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(format!("is not a PEM file: {error}")),
+    }
+}
+
+fn backends(section: &Section<'_>) -> Vec<WeightedBackend> {
+    let mut backends: Vec<WeightedBackend> = Vec::new();
+    for item in section.items("backends").unwrap_or_default() {
+        let place = item.clone();
+        let Some(found) = backend(item) else {
+            continue;
+        };
+        if backends.iter().any(|other| other.addr == found.addr) {
+            place.fault(format!(
+                "{} is there twice; give it a weight instead",
+                found.addr
+            ));
+            continue;
+        }
+        backends.push(found);
+    }
+    backends
+}
+
+fn backend(item: Item<'_>) -> Option<WeightedBackend> {
+    if let Some(text) = item.text() {
+        return match backend_addr(text) {
+            Ok(addr) => Some(WeightedBackend::new(addr)),
+            Err(error) => {
+                item.fault(format!("{text:?} {error}"));
+                None
+            }
+        };
+    }
+    let section = item.section();
+    let addr = section.value("url", None, backend_addr);
+    let weight = section.value("weight", None, |text| number(text, WEIGHTS));
+    let admin_state = section.value("state", None, |text| match text {
+        "enabled" => Ok(AdminState::Enabled),
+        "draining" => Ok(AdminState::Draining),
+        "disabled" => Ok(AdminState::Disabled),
+        _ => Err("must be enabled, draining or disabled"),
+    });
+    if !section.has("url") {
+        section.fault("url is missing, for example http://127.0.0.1:8081".to_owned());
+    }
+    section.finish();
+    Some(WeightedBackend {
+        weight: weight.unwrap_or(NonZeroU16::MIN),
+        admin_state: admin_state.unwrap_or_default(),
+        ..WeightedBackend::new(addr?)
+    })
+}
+
+fn backend_addr(text: &str) -> Result<BackendAddr, String> {
+    let hint = "is not a backend such as http://127.0.0.1:8081";
+    let url = Url::parse(text).map_err(|error| format!("{hint} ({error})"))?;
+    let plain = matches!(url.path(), "/" | "")
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    let (scheme, default_port) = match url.scheme() {
+        "http" => (Scheme::Http, 80),
+        "h2c" => (Scheme::H2c, 80),
+        "https" => (Scheme::Https, 443),
+        _ => return Err(format!("{hint}: the scheme is http, h2c or https")),
+    };
+    if !plain {
+        return Err(format!("{hint}: only SCHEME://HOST:PORT is supported"));
+    }
+    // The host of a scheme that the parser does not know is not normalised.
+    let host = url.host_str().ok_or(hint)?;
+    let host = match Host::parse(host).map_err(|error| format!("{hint} ({error})"))? {
+        Host::Domain(domain) => domain,
+        Host::Ipv4(ip) => ip.to_string(),
+        Host::Ipv6(ip) => ip.to_string(),
+    };
+    Ok(BackendAddr {
+        scheme,
+        host,
+        port: url.port().unwrap_or(default_port),
+    })
+}
+
+/// The name of the upstream that the top-level `backends` make.
+pub(super) const SHORT_FORM: &str = "backends";
+const WEIGHTS: RangeInclusive<NonZeroU16> =
+    NonZeroU16::MIN..=NonZeroU16::new(1000).expect("not zero");
+const IN_FLIGHT: RangeInclusive<NonZeroU32> =
+    NonZeroU32::MIN..=NonZeroU32::new(1_000_000).expect("not zero");
+const HOUR: Duration = Duration::from_secs(3600);

@@ -1,0 +1,276 @@
+//! What the operator wants of an upstream: its backends, their checks, and how long and how often
+//! they are asked.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    num::{NonZeroU16, NonZeroU32},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use http::{StatusCode, uri::PathAndQuery};
+use rustls::pki_types::CertificateDer;
+
+use crate::{
+    balance::{HashKey, Policy},
+    ejection::EjectionPolicy,
+    health::HealthThresholds,
+};
+
+/// A named group of backends with one policy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Upstream {
+    /// Its name in the file.
+    pub name: String,
+    /// How it chooses. Default round robin.
+    pub policy: Policy,
+    /// What consistent hashing hashes. Default the client's address.
+    pub hash_by: HashKey,
+    /// Its backends; never empty.
+    pub backends: Vec<WeightedBackend>,
+    /// How they are checked; without it they count as healthy.
+    pub health_check: Option<HealthCheck>,
+    /// When a backend whose answers fail is left alone for a while; `None` never.
+    pub ejection: Option<EjectionPolicy>,
+    /// Time in which a backend that comes back reaches its whole share, in ten steps. Default 0:
+    /// at once. Bounds 0 to 1 h.
+    pub slow_start: Duration,
+    /// What happens when no backend is available.
+    pub when_all_down: WhenAllDown,
+    /// Time to connect to a backend. Default 5 s, bounds 100 ms to 10 min.
+    pub connect_timeout: Duration,
+    /// Time from the end of a request's forwarding to the head of the response. Default 60 s,
+    /// bounds 100 ms to 24 h.
+    pub response_timeout: Duration,
+    /// Time that a body, either way, may stand still. Default 60 s, bounds 100 ms to 24 h.
+    pub idle_timeout: Duration,
+    /// Time for a whole exchange, from the request's head to the end of the response. Default
+    /// unlimited, as streams may last; bounds 100 ms to 24 h.
+    pub total_timeout: Option<Duration>,
+    /// Requests in flight at one backend, over all workers. Default unlimited, bounds 1 to
+    /// 1,000,000. One more waits in the queue.
+    pub in_flight_limit: Option<NonZeroU32>,
+    /// Where requests wait when every available backend has its limit in flight.
+    pub queue: Queue,
+    /// Second attempts allowed for each hundred requests. Default 20, bounds 0 to 100. Some are
+    /// always allowed, so that a quiet upstream may retry, too.
+    pub retry_percent: u32,
+    /// How `https://` backends are verified.
+    pub tls: Tls,
+}
+
+/// A backend and its share.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WeightedBackend {
+    /// Where it is.
+    pub addr: BackendAddr,
+    /// Its share of the requests. Default 1, bounds 1 to 1000.
+    pub weight: NonZeroU16,
+    /// What the operator wants of it.
+    pub admin_state: AdminState,
+}
+
+impl WeightedBackend {
+    /// An enabled backend of weight 1.
+    pub fn new(addr: BackendAddr) -> Self {
+        Self {
+            addr,
+            weight: NonZeroU16::MIN,
+            admin_state: AdminState::default(),
+        }
+    }
+}
+
+/// Scheme, host and port of a backend.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct BackendAddr {
+    /// What it speaks.
+    pub scheme: Scheme,
+    /// A name or an IP address, the latter without brackets. A name stands for all addresses that
+    /// DNS gives for it, and is looked up again when its answer is out of date.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl BackendAddr {
+    /// The address, if it is not a name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
+    /// Host and port as a `Host` header has them.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            return format!("[{}]:{}", self.host, self.port);
+        }
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Display for BackendAddr {
+    /// `host:port` for `http://`, and the whole URL for the others.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            Scheme::Http => {}
+            Scheme::H2c => f.write_str("h2c://")?,
+            Scheme::Https => f.write_str("https://")?,
+        }
+        f.write_str(&self.authority())
+    }
+}
+
+/// What a backend speaks.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Scheme {
+    /// HTTP/1.1 in clear text.
+    Http,
+    /// HTTP/2 in clear text, known beforehand.
+    H2c,
+    /// TLS, and in it HTTP/2 or HTTP/1.1, whichever the backend prefers (ALPN).
+    Https,
+}
+
+/// What the operator wants of a backend.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AdminState {
+    /// It takes requests while it is healthy.
+    #[default]
+    Enabled,
+    /// It finishes what it has, gets nothing new, and is still checked.
+    Draining,
+    /// As draining, and neither checked nor kept connected.
+    Disabled,
+}
+
+/// What happens to a request when no backend is available.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum WhenAllDown {
+    /// It is refused with 503.
+    #[default]
+    Refuse,
+    /// Any enabled backend is tried, whatever its health: checks may be wrong where they fail all
+    /// at once.
+    Any,
+}
+
+/// Where requests wait for a backend that may take one more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Queue {
+    /// Requests that may wait at a time. Default 1024, bounds 0 to 1,000,000. One more is refused
+    /// with 503 at once.
+    pub length: usize,
+    /// Longest time that one waits. Default 5 s, bounds 1 ms to 10 min. Then it is refused with 503.
+    pub timeout: Duration,
+}
+
+/// How `https://` backends are verified. Verification cannot be switched off.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Tls {
+    /// The authorities that are trusted. Default Mozilla's.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// The name that certificates must carry. Default the backend's host.
+    pub server_name: Option<String>,
+}
+
+/// Active health check, run against every backend of an upstream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HealthCheck {
+    /// Time between probes of one backend. Default 2 s, bounds 100 ms to 5 min. While results
+    /// contradict the verdict it is a quarter of that. Lower finds failures sooner and costs
+    /// `backends / interval` probes per second.
+    pub interval: Duration,
+    /// Time allowed for one probe, connect included. Default 1 s; at most `interval`.
+    pub timeout: Duration,
+    /// Results in a row that flip the verdict. Default `rise` 2, `fall` 3.
+    pub thresholds: HealthThresholds,
+    /// What one probe does.
+    pub probe: Probe,
+}
+
+/// What one probe does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Probe {
+    /// The TCP handshake completes.
+    Tcp,
+    /// `GET` of a path answers with a status within the bounds.
+    Http {
+        /// The path.
+        path: PathAndQuery,
+        /// The statuses that are healthy. Default 200 to 399.
+        status: RangeInclusive<u16>,
+    },
+    /// `grpc.health.v1.Health/Check` answers `SERVING` for this service; the empty name is the
+    /// server as a whole.
+    Grpc(String),
+}
+
+impl Probe {
+    /// A `GET` of a path with the statuses that are healthy by default.
+    pub fn http(path: PathAndQuery) -> Self {
+        Self::Http {
+            path,
+            status: HEALTHY_STATUS,
+        }
+    }
+
+    /// Whether a status is healthy.
+    pub fn accepts(status: StatusCode, healthy: &RangeInclusive<u16>) -> bool {
+        healthy.contains(&status.as_u16())
+    }
+}
+
+impl Upstream {
+    /// An upstream with the defaults, and no checks.
+    pub fn new(name: &str, backends: Vec<WeightedBackend>) -> Self {
+        Self {
+            name: name.to_owned(),
+            policy: Policy::default(),
+            hash_by: HashKey::default(),
+            backends,
+            health_check: None,
+            ejection: Some(EjectionPolicy::default()),
+            slow_start: Duration::ZERO,
+            when_all_down: WhenAllDown::default(),
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            total_timeout: None,
+            in_flight_limit: None,
+            queue: Queue {
+                length: 1024,
+                timeout: Duration::from_secs(5),
+            },
+            retry_percent: 20,
+            tls: Tls::default(),
+        }
+    }
+
+    /// What the short form of the configuration stands for: round robin, `GET /health`, and the
+    /// defaults.
+    pub fn short_form(name: &str, backends: Vec<WeightedBackend>) -> Self {
+        let health_check = HealthCheck::new(Probe::http(PathAndQuery::from_static("/health")));
+        Self {
+            health_check: Some(health_check),
+            ..Self::new(name, backends)
+        }
+    }
+}
+
+impl HealthCheck {
+    /// A check with the defaults.
+    pub fn new(probe: Probe) -> Self {
+        Self {
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            thresholds: HealthThresholds {
+                rise: NonZeroU32::new(2).expect("not zero"),
+                fall: NonZeroU32::new(3).expect("not zero"),
+            },
+            probe,
+        }
+    }
+}
+
+const HEALTHY_STATUS: RangeInclusive<u16> = 200..=399;

@@ -1,0 +1,137 @@
+//! The load balancer's listeners: bound at the start and by reloads, closed when a reload drops
+//! them.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    sync::Arc,
+};
+
+use crate::{
+    config::{self, Http},
+    listener::{Face, Keeper, Listener, ListenerSender, Open},
+    net::{self, BindError},
+    state::{HttpSettings, Shared},
+};
+
+/// The listeners that are open, and the way to the workers.
+#[derive(Debug)]
+pub struct Listeners {
+    shared: Arc<Shared>,
+    workers: Vec<ListenerSender>,
+    open: Vec<OpenListener>,
+    /// The redirect service's; open as long as the process.
+    redirect: Option<Keeper>,
+    opened_ever: usize,
+}
+
+#[derive(Debug)]
+struct OpenListener {
+    id: usize,
+    listen: SocketAddr,
+    /// Closes it when it is dropped.
+    _keeper: Keeper,
+}
+
+/// The sockets of listeners that are new in a configuration.
+#[derive(Debug)]
+pub struct Bound(Vec<(SocketAddr, Vec<TcpListener>)>);
+
+impl Bound {
+    /// Binds the listeners of a configuration that are not among those that are `open`.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be bound. None stays bound then.
+    pub fn new(
+        config: &[Http],
+        open: impl Fn(SocketAddr) -> bool,
+        workers: NonZeroUsize,
+    ) -> Result<Self, BindError> {
+        let new = config.iter().filter(|http| !open(http.listen));
+        let bind = |http: &Http| {
+            let sockets = net::bind_for_workers("the HTTP load balancer", http.listen, workers)?;
+            Ok((http.listen, sockets))
+        };
+        new.map(bind).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Where each is, with the port that the system chose for port 0.
+    pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        let first = |(_, sockets): &(_, Vec<TcpListener>)| sockets.first()?.local_addr().ok();
+        self.0.iter().filter_map(first)
+    }
+}
+
+impl Listeners {
+    /// None is open yet.
+    pub fn new(shared: Arc<Shared>, workers: Vec<ListenerSender>) -> Self {
+        Self {
+            shared,
+            workers,
+            open: Vec::new(),
+            redirect: None,
+            opened_ever: 0,
+        }
+    }
+
+    /// Opens the redirect service's listener.
+    pub fn open_redirect(&mut self, sockets: Vec<TcpListener>) {
+        self.redirect = Some(self.hand_out(Face::Redirect, sockets));
+    }
+
+    pub(super) fn is_open(&self, listen: SocketAddr) -> bool {
+        self.open.iter().any(|listener| listener.listen == listen)
+    }
+
+    /// The settings of a configuration's listeners. Those that are not open yet take the next of
+    /// `bound`, but do not accept before [`Listeners::open`].
+    pub(super) fn settings(&self, config: &[Http]) -> Vec<HttpSettings> {
+        let mut next_id = self.opened_ever;
+        let mut settings = Vec::with_capacity(config.len());
+        for http in config {
+            let open = self.open.iter().find(|open| open.listen == http.listen);
+            let id = open.map_or(next_id, |open| open.id);
+            next_id += usize::from(open.is_none());
+            settings.push(HttpSettings {
+                id,
+                settings: Arc::new(config::Http::clone(http)),
+            });
+        }
+        settings
+    }
+
+    /// Opens what was bound, and closes what the configuration does not have any more. Comes after
+    /// the settings were published.
+    pub(super) fn open(&mut self, bound: Bound, config: &[Http]) {
+        let is_wanted = |open: &OpenListener| config.iter().any(|http| http.listen == open.listen);
+        self.open.retain(is_wanted);
+        for (listen, sockets) in bound.0 {
+            let id = self.opened_ever;
+            self.opened_ever += 1;
+            let keeper = self.hand_out(Face::Http(id), sockets);
+            self.open.push(OpenListener {
+                id,
+                listen,
+                _keeper: keeper,
+            });
+        }
+    }
+
+    fn hand_out(&self, face: Face, sockets: Vec<TcpListener>) -> Keeper {
+        let (keeper, open) = Open::new();
+        for (worker, socket) in self.workers.iter().zip(sockets) {
+            self.shared.expect_accept_loops(1);
+            let listener = Listener {
+                face,
+                socket,
+                open: open.clone(),
+            };
+            if worker.try_send(listener).is_err() {
+                // The worker is gone, and with it the process.
+                self.shared.accept_loop_ended();
+            }
+        }
+        keeper
+    }
+}

@@ -1,0 +1,180 @@
+//! The addresses of backends that are named, looked up again when DNS says that they are out of
+//! date.
+//!
+//! A name whose look-up fails keeps its last good addresses.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use tokio::{
+    sync::mpsc,
+    task::AbortHandle,
+    time::{Duration, sleep},
+};
+
+use crate::{
+    config::BackendAddr,
+    control::resolver::{Answer, Resolver},
+};
+
+/// Follows names.
+#[derive(Debug)]
+pub(super) struct Names {
+    resolver: Arc<Resolver>,
+    followed: HashMap<String, Followed>,
+    resolved: mpsc::Sender<Resolved>,
+}
+
+/// A look-up that came back with something new, or for the first time.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    host: String,
+    /// `None` if it failed.
+    addrs: Option<Vec<IpAddr>>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    /// Empty until the first good answer.
+    addrs: Vec<IpAddr>,
+    /// Whether the first look-up came back.
+    asked: bool,
+    task: AbortHandle,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Names {
+    /// Follows nothing yet; tells what it finds to `resolved`.
+    pub(super) fn new(resolved: mpsc::Sender<Resolved>) -> Self {
+        Self {
+            resolver: Arc::new(Resolver::from_system()),
+            followed: HashMap::new(),
+            resolved,
+        }
+    }
+
+    /// Follows these hosts and no others.
+    pub(super) fn follow<'a>(&mut self, hosts: impl Iterator<Item = &'a str>) {
+        let hosts: Vec<&str> = hosts.collect();
+        self.followed
+            .retain(|host, _| hosts.contains(&host.as_str()));
+        for host in hosts {
+            if self.followed.contains_key(host) {
+                continue;
+            }
+            let follower = Follower {
+                host: host.to_owned(),
+                resolver: Arc::clone(&self.resolver),
+                resolved: self.resolved.clone(),
+            };
+            let followed = Followed {
+                addrs: Vec::new(),
+                asked: false,
+                task: tokio::spawn(follower.run()).abort_handle(),
+            };
+            self.followed.insert(host.to_owned(), followed);
+        }
+    }
+
+    /// Notes what a look-up found.
+    pub(super) fn note(&mut self, resolved: Resolved) {
+        let Some(followed) = self.followed.get_mut(&resolved.host) else {
+            return;
+        };
+        followed.asked = true;
+        if let Some(addrs) = resolved.addrs {
+            let host = &resolved.host;
+            tracing::info!(%host, ?addrs, "name has new addresses");
+            followed.addrs = addrs;
+        }
+    }
+
+    /// Whether every name was asked for once.
+    pub(super) fn is_complete(&self) -> bool {
+        self.followed.values().all(|followed| followed.asked)
+    }
+
+    /// Where a backend is, as far as that is known.
+    pub(super) fn addrs(&self, backend: &BackendAddr) -> Vec<SocketAddr> {
+        let ips = match backend.ip() {
+            Some(ip) => vec![ip],
+            None => {
+                let followed = self.followed.get(&backend.host);
+                followed.map_or_else(Vec::new, |followed| followed.addrs.clone())
+            }
+        };
+        let addr = |ip| SocketAddr::new(ip, backend.port);
+        ips.into_iter().map(addr).collect()
+    }
+}
+
+/// Looks one name up, again and again.
+struct Follower {
+    host: String,
+    resolver: Arc<Resolver>,
+    resolved: mpsc::Sender<Resolved>,
+}
+
+impl Follower {
+    async fn run(self) {
+        let mut known: Option<Vec<IpAddr>> = None;
+        let mut first = true;
+        let mut pause = RETRY_AFTER;
+        loop {
+            let looked_up = self.resolver.lookup(&self.host).await;
+            let was_first = std::mem::take(&mut first);
+            let again_after = match looked_up {
+                Ok(Answer { addrs, valid_for }) => {
+                    pause = RETRY_AFTER;
+                    let addrs = of_one_family(addrs);
+                    if known.as_ref() != Some(&addrs) {
+                        known = Some(addrs.clone());
+                        self.tell(Some(addrs)).await;
+                    }
+                    valid_for
+                }
+                Err(error) => {
+                    let (host, kept) = (&self.host, known.is_some());
+                    if pause == RETRY_AFTER {
+                        tracing::warn!(%host, %error, kept, "name cannot be looked up");
+                    }
+                    if was_first {
+                        self.tell(None).await;
+                    }
+                    let waited = pause;
+                    pause = (pause * 2).min(RETRY_AFTER_MAX);
+                    waited
+                }
+            };
+            sleep(again_after).await;
+        }
+    }
+
+    async fn tell(&self, addrs: Option<Vec<IpAddr>>) {
+        let resolved = Resolved {
+            host: self.host.clone(),
+            addrs,
+        };
+        let _stopping = self.resolved.send(resolved).await;
+    }
+}
+
+/// IPv4 addresses where there are any: a host with both kinds is one backend, not two, and what
+/// listens on `localhost` often listens on 127.0.0.1 only.
+fn of_one_family(addrs: Vec<IpAddr>) -> Vec<IpAddr> {
+    match addrs.iter().any(IpAddr::is_ipv4) {
+        true => addrs.into_iter().filter(IpAddr::is_ipv4).collect(),
+        false => addrs,
+    }
+}
+
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);

@@ -1,0 +1,222 @@
+//! Probes one backend, and tells what the probes say of its health.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{Request, Response, Version, header, uri::PathAndQuery};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message as _;
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+};
+
+use crate::{
+    config::{HealthCheck, Probe, Scheme},
+    health::{Health, HealthTracker},
+    net::{DialError, Dialing, HttpVersion, Stream, dial},
+    state::{Backend, Upstream},
+};
+
+/// Probes one backend for as long as it runs.
+#[derive(Debug)]
+pub(super) struct Prober {
+    pub(super) upstream: Upstream,
+    pub(super) backend: Arc<Backend>,
+    pub(super) check: HealthCheck,
+    pub(super) verdicts: mpsc::Sender<Verdict>,
+}
+
+/// What is thought of a backend now: told after the first probe, and at each change.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// The backend's id.
+    pub(super) backend: usize,
+    /// What is thought of it.
+    pub(super) health: Health,
+    /// What the latest probe failed by.
+    pub(super) failure: Option<ProbeFailure>,
+}
+
+impl Prober {
+    pub(super) async fn run(self) {
+        let mut tracker = HealthTracker::new(self.check.thresholds);
+        let mut first = true;
+        loop {
+            let failure = self.probe().await.err();
+            let result = match failure {
+                None => Health::Healthy,
+                Some(_) => Health::Unhealthy,
+            };
+            let flipped = tracker.record(result).is_some();
+            if std::mem::take(&mut first) || flipped {
+                let verdict = Verdict {
+                    backend: self.backend.id,
+                    health: tracker.health(),
+                    failure,
+                };
+                let _stopping = self.verdicts.send(verdict).await;
+            }
+            // While in doubt, sooner; never in step with the probes of other backends.
+            let interval = if tracker.is_in_doubt() {
+                self.check.interval / 4
+            } else {
+                self.check.interval
+            };
+            sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+        }
+    }
+
+    async fn probe(&self) -> Result<(), ProbeFailure> {
+        let probe = async {
+            match &self.check.probe {
+                Probe::Tcp => self.dial().await.map(drop),
+                Probe::Http { path, status } => {
+                    let answered = self.get(path).await?;
+                    match Probe::accepts(answered.status(), status) {
+                        true => Ok(()),
+                        false => Err(ProbeFailure::Status(answered.status().as_u16())),
+                    }
+                }
+                Probe::Grpc(service) => self.ask_grpc(service).await,
+            }
+        };
+        match timeout(self.check.timeout, probe).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(ProbeFailure::Timeout(self.check.timeout)),
+        }
+    }
+
+    async fn dial(&self) -> Result<(Stream, HttpVersion), ProbeFailure> {
+        dial(&self.backend, &self.upstream, Dialing::Any)
+            .await
+            .map_err(ProbeFailure::Connect)
+    }
+
+    /// Only the status counts, so the body is never read.
+    async fn get(&self, path: &PathAndQuery) -> Result<Response<Incoming>, ProbeFailure> {
+        let (stream, version) = self.dial().await?;
+        let request = Request::get(self.target(version, path.as_str()))
+            .header(header::USER_AGENT, USER_AGENT);
+        let request = match version {
+            HttpVersion::Http1 => request
+                .header(header::HOST, self.backend.name.authority())
+                .header(header::CONNECTION, "close"),
+            HttpVersion::Http2 => request.version(Version::HTTP_2),
+        };
+        let request = request
+            .body(Full::default())
+            .map_err(|_source| ProbeFailure::Malformed)?;
+        ask(stream, version, request).await
+    }
+
+    /// Asks by the gRPC health checking protocol, version 1.
+    async fn ask_grpc(&self, service: &str) -> Result<(), ProbeFailure> {
+        let (stream, _) = self.dial().await?;
+        let question = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let mut framed = BytesMut::with_capacity(GRPC_PREFIX_BYTES + question.encoded_len());
+        framed.put_u8(0);
+        framed.put_u32(u32::try_from(question.encoded_len()).unwrap_or(u32::MAX));
+        framed.put_slice(&question.encode_to_vec());
+        let version = HttpVersion::Http2;
+        let request = Request::post(self.target(version, "/grpc.health.v1.Health/Check"))
+            .version(Version::HTTP_2)
+            .header(header::USER_AGENT, USER_AGENT)
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .header(header::TE, "trailers")
+            .body(Full::new(framed.freeze()))
+            .map_err(|_source| ProbeFailure::Malformed)?;
+        let response = ask(stream, version, request).await?;
+        let (head, body) = response.into_parts();
+        let whole = Limited::new(body, GRPC_ANSWER_BYTES_MAX).collect().await;
+        let whole = whole.map_err(|_source| ProbeFailure::Malformed)?;
+        let trailers = whole.trailers().cloned().unwrap_or_default();
+        let status = trailers
+            .get("grpc-status")
+            .or_else(|| head.headers.get("grpc-status"));
+        let answer = whole.to_bytes();
+        let status = status.and_then(|status| status.to_str().ok());
+        if status != Some("0") {
+            let status = status.unwrap_or("missing").to_owned();
+            return Err(ProbeFailure::GrpcStatus(status));
+        }
+        let answer = answer
+            .get(GRPC_PREFIX_BYTES..)
+            .and_then(|message| HealthCheckResponse::decode(message).ok())
+            .ok_or(ProbeFailure::Malformed)?;
+        match answer.status() {
+            ServingStatus::Serving => Ok(()),
+            ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown => {
+                Err(ProbeFailure::NotServing(answer.status().as_str_name()))
+            }
+        }
+    }
+
+    fn target(&self, version: HttpVersion, path: &str) -> String {
+        let name = &self.backend.name;
+        match (version, name.scheme) {
+            (HttpVersion::Http1, _) => path.to_owned(),
+            (HttpVersion::Http2, Scheme::Https) => format!("https://{}{path}", name.authority()),
+            (HttpVersion::Http2, _) => format!("http://{}{path}", name.authority()),
+        }
+    }
+}
+
+/// Sends one request on a connection of its own, which ends with the answer.
+async fn ask(
+    stream: Stream,
+    version: HttpVersion,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, ProbeFailure> {
+    let io = TokioIo::new(stream);
+    match version {
+        HttpVersion::Http1 => {
+            let (mut sender, connection) = http1::handshake(io).await?;
+            tokio::select! {
+                response = sender.send_request(request) => Ok(response?),
+                Err(broken) = connection => Err(broken.into()),
+            }
+        }
+        HttpVersion::Http2 => {
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            // Lives until the answer was read: the body comes over it.
+            tokio::spawn(timeout(CONNECTION_TIME_MAX, connection));
+            Ok(sender.send_request(request).await?)
+        }
+    }
+}
+
+/// Why a probe failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProbeFailure {
+    #[error("cannot connect: {0}")]
+    Connect(DialError),
+    #[error("no valid answer: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("status {0}")]
+    Status(u16),
+    #[error("grpc-status {0}")]
+    GrpcStatus(String),
+    #[error("gRPC health is {0}")]
+    NotServing(&'static str),
+    #[error("malformed answer")]
+    Malformed,
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+}
+
+const USER_AGENT: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));
+const GRPC_PREFIX_BYTES: usize = 5;
+const GRPC_ANSWER_BYTES_MAX: usize = 4096;
+/// No probe takes longer; an HTTP/2 connection ends when its sender is gone.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(300);

@@ -1,0 +1,485 @@
+//! A request's attempts: which backend takes it, on which connection, and whether another may be
+//! tried.
+//!
+//! What may be sent again: anything, while nothing of it was delivered (no connection; an HTTP/2
+//! backend that says so); an idempotent request of which nothing came back, once. A `POST` is
+//! never delivered twice.
+
+use std::{rc::Rc, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+use tokio::time::{Duration, sleep_until, timeout};
+
+use crate::{
+    data::{
+        WorkerContext,
+        error::ForwardError,
+        http::{
+            backend_conn::BackendConn,
+            headers,
+            record::Record,
+            request_body::{RequestBody, Upload},
+            response_body::Lease,
+        },
+    },
+    net::{Dialing, HttpVersion, dial},
+    state::{Backend, InFlight, Pick, Place, Snapshot, Upstream},
+};
+
+/// A request that is being sent to one backend after another until one answers.
+pub(super) struct Work<'a> {
+    pub(super) worker: &'a Rc<WorkerContext>,
+    pub(super) upstream: &'a Upstream,
+    pub(super) sending: Sending,
+    pub(super) record: Option<&'a mut Record>,
+}
+
+/// What is sent, whatever backend and connection it is sent on.
+pub(super) struct Sending {
+    pub(super) method: Method,
+    /// Path and query.
+    pub(super) target: Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) upload: Rc<Upload>,
+    /// Whether there is a body that does not say how long it is.
+    pub(super) unknown_length: bool,
+    /// Whether the client reads trailers.
+    pub(super) wants_trailers: bool,
+    /// The protocol that the client wants to switch to.
+    pub(super) upgrade: Option<HeaderValue>,
+    /// What consistent hashing hashes.
+    pub(super) key: Vec<u8>,
+}
+
+/// What a backend answered.
+pub(super) struct Answered {
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Lease,
+    /// The protocol that both sides switch to.
+    pub(super) upgrade: Option<HeaderValue>,
+}
+
+/// Why an attempt failed.
+struct Failure {
+    error: ForwardError,
+    /// Whether the request may be sent again.
+    again: Again,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Again {
+    /// Never.
+    No,
+    /// To another backend: this one cannot be reached, or is leaving.
+    Elsewhere,
+    /// On a fresh connection, to the same backend first.
+    Afresh,
+}
+
+impl Work<'_> {
+    /// Sends the request until a backend answers, or nothing more may be tried.
+    pub(super) async fn run(mut self) -> Result<Answered, ForwardError> {
+        let budget = self.worker.retry_budgets.of(self.upstream.id);
+        budget.deposit(self.upstream.settings.retry_percent);
+        let mut tried = Vec::new();
+        let mut failed = None;
+        let mut kept = Kept::Take;
+        let mut again_on = None;
+        let mut was_lost = false;
+        for _ in 0..ATTEMPTS_MAX {
+            let in_flight = match again_on.take() {
+                Some(in_flight) => in_flight,
+                None => match self.begin(&tried).await {
+                    Ok(in_flight) => in_flight,
+                    Err(error) => return Err(failed.unwrap_or(error)),
+                },
+            };
+            if let Some(record) = &mut self.record {
+                record.attempt(in_flight.backend());
+            }
+            let failure = match self.attempt(&in_flight, kept).await {
+                Ok((conn, response)) => return self.answered(in_flight, conn, response),
+                Err(failure) => failure,
+            };
+            let cause = failure.error.cause();
+            self.blame(in_flight.backend(), &failure.error);
+            // Whoever had it did not survive it, perhaps because of it: one more, and no further.
+            let is_lost = matches!(failure.error, ForwardError::NoResponse);
+            let is_hopeless = failure.again == Again::No || (is_lost && was_lost);
+            if is_hopeless || !budget.withdraw() {
+                return Err(failure.error);
+            }
+            was_lost |= is_lost;
+            self.worker.state().stats.retries(cause).increment();
+            if failure.again == Again::Afresh && kept == Kept::Take {
+                // The others that were kept may be as stale.
+                kept = Kept::Leave;
+                again_on = Some(in_flight);
+            } else {
+                tried.push(in_flight.backend().id);
+            }
+            failed = Some(failure.error);
+        }
+        Err(failed.unwrap_or(ForwardError::NoResponse))
+    }
+
+    /// Counts a failure where it belongs.
+    fn blame(&self, backend: &Backend, error: &ForwardError) {
+        if !error.blames_backend() {
+            return;
+        }
+        let in_a_row = backend.stats.failed();
+        self.suspect(in_a_row);
+    }
+
+    fn suspect(&self, in_a_row: u32) {
+        let policy = self.upstream.settings.ejection.as_ref();
+        if policy.is_some_and(|policy| in_a_row >= policy.failures.get()) {
+            self.worker.shared.suspects.notify_one();
+        }
+    }
+
+    fn answered(
+        self,
+        in_flight: InFlight,
+        conn: BackendConn,
+        response: Response<Incoming>,
+    ) -> Result<Answered, ForwardError> {
+        let stats = &in_flight.backend().stats;
+        match response.status() {
+            StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => self.suspect(stats.responded_badly()),
+            _ => stats.responded(),
+        }
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        Ok(Answered {
+            upgrade: self.sending.upgrade.filter(|_| switches),
+            response,
+            lease: Lease {
+                worker: Rc::clone(self.worker),
+                in_flight,
+                conn,
+                upload: self.sending.upload,
+            },
+        })
+    }
+
+    /// Chooses a backend and counts the request there. Waits in the queue where all are full.
+    async fn begin(&self, tried: &[usize]) -> Result<InFlight, ForwardError> {
+        let limit = self.upstream.settings.in_flight_limit;
+        // Those who wait come first.
+        let may_go = limit.is_none() || self.upstream.queue.waiting() == 0;
+        while may_go {
+            match self.pick(self.upstream, tried) {
+                Pick::Backend(backend) => {
+                    if let Some(in_flight) = InFlight::begin(backend, limit) {
+                        return Ok(in_flight);
+                    }
+                }
+                Pick::Busy => break,
+                Pick::NoneLeft => return Err(self.no_backend()),
+            }
+        }
+        let queue = self.upstream.settings.queue;
+        let place = self.upstream.queue.enter(queue.length);
+        let Some(place) = place else {
+            return Err(ForwardError::QueueFull {
+                upstream: self.upstream.name().to_owned(),
+                length: queue.length,
+            });
+        };
+        let waited = timeout(queue.timeout, self.wait(&place, tried)).await;
+        waited.unwrap_or_else(|_elapsed| {
+            Err(ForwardError::QueueTimeout {
+                upstream: self.upstream.name().to_owned(),
+                timeout: queue.timeout,
+            })
+        })
+    }
+
+    async fn wait(&self, place: &Place<'_>, tried: &[usize]) -> Result<InFlight, ForwardError> {
+        loop {
+            let mut room = std::pin::pin!(place.room());
+            // From here on no sign is lost.
+            room.as_mut().enable();
+            // Others may be available by now.
+            let snapshot = self.worker.snapshot();
+            let upstream = current(&snapshot, self.upstream);
+            match self.pick(upstream, tried) {
+                Pick::Backend(backend) => {
+                    let limit = upstream.settings.in_flight_limit;
+                    if let Some(in_flight) = InFlight::begin(backend, limit) {
+                        return Ok(in_flight);
+                    }
+                }
+                Pick::Busy => {}
+                Pick::NoneLeft => return Err(self.no_backend()),
+            }
+            room.await;
+        }
+    }
+
+    fn pick<'u>(&self, upstream: &'u Upstream, tried: &[usize]) -> Pick<'u> {
+        upstream.pick(&self.sending.key, tried, |below| fastrand::usize(..below))
+    }
+
+    fn no_backend(&self) -> ForwardError {
+        ForwardError::NoBackend {
+            upstream: self.upstream.name().to_owned(),
+        }
+    }
+
+    /// Sends the request to one backend, on a kept connection if there is one.
+    async fn attempt(
+        &mut self,
+        in_flight: &InFlight,
+        kept: Kept,
+    ) -> Result<(BackendConn, Response<Incoming>), Failure> {
+        let backend = in_flight.backend();
+        let pool = &self.worker.conn_pool;
+        let reused = match (kept, &self.sending.upgrade) {
+            (Kept::Take, None) => pool.take(backend.id),
+            // A tunnel takes its connection with it.
+            (Kept::Take, Some(_)) | (Kept::Leave, _) => None,
+        };
+        match reused {
+            Some(conn) => self.send(conn, backend, Freshness::Reused).await,
+            None => {
+                let conn = self.connect(backend).await.map_err(|error| Failure {
+                    error,
+                    again: Again::Elsewhere,
+                })?;
+                self.send(conn, backend, Freshness::Fresh).await
+            }
+        }
+    }
+
+    async fn connect(&self, backend: &Arc<Backend>) -> Result<BackendConn, ForwardError> {
+        let connect_timeout = self.upstream.settings.connect_timeout;
+        match timeout(connect_timeout, self.open(backend)).await {
+            Ok(opened) => opened,
+            Err(_elapsed) => Err(ForwardError::ConnectTimeout {
+                backend: backend.to_string(),
+                timeout: connect_timeout,
+            }),
+        }
+    }
+
+    async fn open(&self, backend: &Arc<Backend>) -> Result<BackendConn, ForwardError> {
+        let pool = &self.worker.conn_pool;
+        let wanted = match self.sending.upgrade {
+            Some(_) => Dialing::Http1,
+            None => Dialing::Any,
+        };
+        let connecting = match wanted {
+            Dialing::Any if backend.may_speak_http2() => pool.connecting(backend.id),
+            Dialing::Any | Dialing::Http1 => None,
+        };
+        let _turn = match &connecting {
+            Some(connecting) => Some(connecting.lock().await),
+            None => None,
+        };
+        // Whoever was first may have left something to share.
+        if connecting.is_some()
+            && let Some(conn) = pool.take(backend.id)
+        {
+            return Ok(conn);
+        }
+        let dialed = dial(backend, self.upstream, wanted).await;
+        let (stream, version) = dialed.map_err(|source| ForwardError::Connect {
+            backend: backend.to_string(),
+            source,
+        })?;
+        let opened = BackendConn::open(stream, version).await;
+        let conn = opened.map_err(|_source| ForwardError::NoResponse)?;
+        if connecting.is_some() {
+            pool.opened(backend.id, &conn);
+        }
+        Ok(conn)
+    }
+
+    /// Sends the request on a connection and waits for the response's head.
+    async fn send(
+        &mut self,
+        mut conn: BackendConn,
+        backend: &Backend,
+        freshness: Freshness,
+    ) -> Result<(BackendConn, Response<Incoming>), Failure> {
+        let settings = &self.upstream.settings;
+        let Some(body) = self.sending.upload.body(settings.idle_timeout) else {
+            let error = self.sending.upload.error();
+            return Err(Failure::last(
+                error.map_or(ForwardError::NoResponse, Into::into),
+            ));
+        };
+        let request = self.sending.request(&conn, backend, body);
+        let upload = &self.sending.upload;
+        upload.progress();
+        let timeouts = Timeouts {
+            response: settings.response_timeout,
+            idle: settings.idle_timeout,
+        };
+        let sent = tokio::select! {
+            biased;
+            sent = conn.send(request) => sent,
+            () = no_response(upload, timeouts) => {
+                let timeout = timeouts.response;
+                return Err(Failure::last(ForwardError::ResponseTimeout { timeout }));
+            }
+        };
+        let failed = match sent {
+            Ok(response) => {
+                return self
+                    .sending
+                    .judge(response)
+                    .map(|response| (conn, response));
+            }
+            Err(failed) => failed,
+        };
+        if let Some(error) = upload.error() {
+            return Err(Failure::last(error.into()));
+        }
+        let unsent = failed.message().is_some();
+        let unprocessed = unsent || is_unprocessed(failed.error());
+        let error = match (freshness, conn.version()) {
+            (_, HttpVersion::Http2) if unprocessed => ForwardError::RefusedStream,
+            (Freshness::Reused, _) => ForwardError::StaleConnection,
+            (Freshness::Fresh, _) => ForwardError::NoResponse,
+        };
+        let may_repeat = unprocessed || self.sending.method.is_idempotent();
+        Err(Failure {
+            error,
+            again: match freshness {
+                _ if !may_repeat => Again::No,
+                Freshness::Reused => Again::Afresh,
+                Freshness::Fresh => Again::Elsewhere,
+            },
+        })
+    }
+}
+
+impl Sending {
+    /// The request for one connection. The head is copied, as it may be needed again.
+    fn request(
+        &self,
+        conn: &BackendConn,
+        backend: &Backend,
+        body: RequestBody,
+    ) -> Request<RequestBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = self.headers.clone();
+        match conn.version() {
+            HttpVersion::Http1 => {
+                *request.uri_mut() = self.target.clone();
+                if self.unknown_length {
+                    // hyper would send no body at all with a GET that does not say that it has one.
+                    let chunked = HeaderValue::from_static("chunked");
+                    request
+                        .headers_mut()
+                        .insert(header::TRANSFER_ENCODING, chunked);
+                }
+            }
+            HttpVersion::Http2 => {
+                *request.version_mut() = Version::HTTP_2;
+                *request.uri_mut() = headers::absolute(&self.target, &self.headers, backend);
+                let headers = request.headers_mut();
+                // The target says it; and nobody can switch from HTTP/2.
+                headers.remove(header::HOST);
+                headers.remove(header::CONNECTION);
+                headers.remove(header::UPGRADE);
+                if self.wants_trailers {
+                    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+                }
+            }
+        }
+        request
+    }
+
+    /// Whether a response can be passed on.
+    fn judge(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let asked = self
+            .upgrade
+            .as_ref()
+            .is_some_and(|protocol| headers::is_switched_to(response.headers(), protocol));
+        if response.status().is_informational() && !(switches && asked) {
+            return Err(Failure::last(ForwardError::UnaskedUpgrade));
+        }
+        if !headers::is_clearly_framed(response.headers()) {
+            return Err(Failure::last(ForwardError::NoResponse));
+        }
+        Ok(response)
+    }
+}
+
+impl Failure {
+    fn last(error: ForwardError) -> Self {
+        Self {
+            error,
+            again: Again::No,
+        }
+    }
+}
+
+/// Whether an HTTP/2 backend says that it did nothing with the request (RFC 9113 section 8.7).
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    source.is_some_and(|error: &h2::Error| match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) => true,
+        Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
+        _ => false,
+    })
+}
+
+/// The same upstream as it is now, or as it was if a reload took it away.
+fn current<'a>(snapshot: &'a Snapshot, upstream: &'a Upstream) -> &'a Upstream {
+    let same = snapshot
+        .upstreams
+        .iter()
+        .find(|same| same.id == upstream.id);
+    same.unwrap_or(upstream)
+}
+
+/// Waits until no response came for too long after the end of the request. While the request is
+/// still coming, its body's own limit must come first.
+async fn no_response(upload: &Upload, timeouts: Timeouts) {
+    loop {
+        let (ended, progress_at) = (upload.has_ended(), upload.progress_at());
+        let wait = match ended {
+            true => timeouts.response,
+            false => timeouts.response.max(timeouts.idle) + BODY_MARGIN,
+        };
+        sleep_until(progress_at + wait).await;
+        if upload.progress_at() == progress_at && upload.has_ended() == ended {
+            return;
+        }
+    }
+}
+
+/// The times that an upstream allows one request.
+#[derive(Clone, Copy, Debug)]
+struct Timeouts {
+    response: Duration,
+    idle: Duration,
+}
+
+/// Whether kept connections may be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kept {
+    Take,
+    Leave,
+}
+
+/// Whether a connection carried a request before.
+#[derive(Clone, Copy, Debug)]
+enum Freshness {
+    Fresh,
+    Reused,
+}
+
+/// A client waits for all of them; more only prolong an outage.
+const ATTEMPTS_MAX: usize = 4;
+const BODY_MARGIN: Duration = Duration::from_millis(500);

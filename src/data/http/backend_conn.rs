@@ -1,0 +1,171 @@
+//! One connection to a backend: made, used for a request, kept or closed.
+
+use std::{cell::Cell, fmt, rc::Rc};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    task::{self, AbortHandle},
+    time::Instant,
+};
+
+use crate::{
+    data::{executor::LocalExecutor, http::request_body::RequestBody},
+    net::{HttpVersion, Stream},
+};
+
+/// What a request is sent on.
+#[derive(Debug)]
+pub(super) enum BackendConn {
+    /// A whole connection.
+    Http1(Http1Conn),
+    /// A share in a connection.
+    Http2(Http2Share),
+}
+
+/// An HTTP/1.1 connection. Closed when it is dropped, whatever is still unwritten on it.
+#[derive(Debug)]
+pub(super) struct Http1Conn {
+    /// Sends requests on it.
+    pub(super) sender: http1::SendRequest<RequestBody>,
+    driver: AbortHandle,
+}
+
+impl Drop for Http1Conn {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// An HTTP/2 connection that requests share. Closed when it is dropped.
+pub(super) struct Http2Conn {
+    sender: http2::SendRequest<RequestBody>,
+    driver: AbortHandle,
+    streams: Cell<u32>,
+    /// When its last stream ended, or it was made.
+    idle_since: Cell<Instant>,
+}
+
+impl Http2Conn {
+    /// Whether it may carry one more request.
+    pub(super) fn has_room(&self) -> bool {
+        self.sender.is_ready() && self.streams.get() < STREAMS_MAX
+    }
+
+    /// Whether nothing will come of it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Since when it carries nothing; `None` while it does.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.streams.get() == 0).then(|| self.idle_since.get())
+    }
+
+    /// Takes a share.
+    pub(super) fn share(self: &Rc<Self>) -> Http2Share {
+        self.streams.set(self.streams.get() + 1);
+        Http2Share(Rc::clone(self))
+    }
+}
+
+impl fmt::Debug for Http2Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2Conn")
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Http2Conn {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// One request's share in an HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Http2Share(Rc<Http2Conn>);
+
+impl Http2Share {
+    /// The connection.
+    pub(super) fn conn(&self) -> &Rc<Http2Conn> {
+        &self.0
+    }
+}
+
+impl Drop for Http2Share {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get() - 1);
+        self.0.idle_since.set(Instant::now());
+    }
+}
+
+impl BackendConn {
+    /// Speaks HTTP on a new connection. A task of its own drives it.
+    pub(super) async fn open(stream: Stream, version: HttpVersion) -> hyper::Result<Self> {
+        let io = TokioIo::new(stream);
+        match version {
+            HttpVersion::Http1 => {
+                let mut settings = http1::Builder::new();
+                settings.max_buf_size(RESPONSE_HEAD_BYTES_MAX);
+                let (sender, driver) = settings.handshake(io).await?;
+                let driver = spawn(driver.with_upgrades());
+                Ok(Self::Http1(Http1Conn { sender, driver }))
+            }
+            HttpVersion::Http2 => {
+                let mut settings = http2::Builder::new(LocalExecutor);
+                settings
+                    .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                    .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                    .max_header_list_size(RESPONSE_HEAD_BYTES_MAX as u32)
+                    .max_send_buf_size(SEND_BUFFER_BYTES_MAX);
+                let (sender, driver) = settings.handshake(io).await?;
+                let conn = Http2Conn {
+                    sender,
+                    driver: spawn(driver),
+                    streams: Cell::new(0),
+                    idle_since: Cell::new(Instant::now()),
+                };
+                Ok(Self::Http2(Rc::new(conn).share()))
+            }
+        }
+    }
+
+    /// What is spoken on it.
+    pub(super) fn version(&self) -> HttpVersion {
+        match self {
+            Self::Http1(_) => HttpVersion::Http1,
+            Self::Http2(_) => HttpVersion::Http2,
+        }
+    }
+
+    /// Sends a request and waits for the head of the response.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match self {
+            Self::Http1(conn) => conn.sender.try_send_request(request).await,
+            Self::Http2(share) => share.0.sender.clone().try_send_request(request).await,
+        }
+    }
+}
+
+fn spawn(driver: impl Future + 'static) -> AbortHandle {
+    let driver = task::spawn_local(async {
+        driver.await;
+    });
+    driver.abort_handle()
+}
+
+const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// What most servers allow at a time; further requests take another connection.
+const STREAMS_MAX: u32 = 100;
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,240 @@
+//! A client's body on its way to a backend: streamed, bounded, and never standing still for too
+//! long.
+
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Duration, Instant};
+
+use crate::data::{
+    connection::Connection,
+    http::{body_error::BodyError, headers, idle_timer::IdleTimer},
+};
+
+/// What is known of a request's body, whoever sends it now.
+#[derive(Debug)]
+pub(super) struct Upload {
+    incoming: RefCell<Option<Incoming>>,
+    connection: Rc<Connection>,
+    bytes_left: Cell<u64>,
+    bytes_taken: Cell<u64>,
+    /// What was sent so far, while it is little enough to be sent again.
+    kept: RefCell<Kept>,
+    /// Which attempt may take more of it. An earlier one may live on for a moment.
+    attempt: Cell<u32>,
+    ended: Cell<bool>,
+    error: Cell<Option<BodyError>>,
+    progress_at: Cell<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    frames: Vec<Bytes>,
+    bytes: usize,
+    /// More was sent than is kept.
+    overflown: bool,
+}
+
+impl Kept {
+    fn overflown() -> Self {
+        Self {
+            overflown: true,
+            ..Self::default()
+        }
+    }
+}
+
+impl Upload {
+    /// A body of at most `bytes_max`.
+    pub(super) fn new(connection: &Rc<Connection>, incoming: Incoming, bytes_max: u64) -> Rc<Self> {
+        let ended = incoming.is_end_stream();
+        Rc::new(Self {
+            incoming: RefCell::new((!ended).then_some(incoming)),
+            connection: Rc::clone(connection),
+            bytes_left: Cell::new(bytes_max),
+            bytes_taken: Cell::new(0),
+            kept: RefCell::default(),
+            attempt: Cell::new(0),
+            ended: Cell::new(ended),
+            error: Cell::new(None),
+            progress_at: Cell::new(Instant::now()),
+        })
+    }
+
+    /// The body for another attempt, from its beginning; `None` if too much of it was sent.
+    pub(super) fn body(self: &Rc<Self>, idle_timeout: Duration) -> Option<RequestBody> {
+        if self.kept.borrow().overflown || self.error.get().is_some() {
+            return None;
+        }
+        self.attempt.set(self.attempt.get() + 1);
+        Some(RequestBody {
+            upload: Rc::clone(self),
+            attempt: self.attempt.get(),
+            again: 0,
+            idle: IdleTimer::new(idle_timeout),
+        })
+    }
+
+    /// Whether all of it was taken from the client.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Why it will never be whole.
+    pub(super) fn error(&self) -> Option<BodyError> {
+        self.error.get()
+    }
+
+    /// Bytes taken from the client.
+    pub(super) fn bytes_taken(&self) -> u64 {
+        self.bytes_taken.get()
+    }
+
+    /// When it last moved, or its sending began.
+    pub(super) fn progress_at(&self) -> Instant {
+        self.progress_at.get()
+    }
+
+    /// Notes that it moved, or that its sending begins.
+    pub(super) fn progress(&self) {
+        self.progress_at.set(Instant::now());
+    }
+
+    fn fail(&self, error: BodyError) -> BodyError {
+        self.incoming.take();
+        self.error.set(Some(error));
+        error
+    }
+
+    fn keep(&self, data: &Bytes) {
+        let mut kept = self.kept.borrow_mut();
+        kept.bytes += data.len();
+        if kept.bytes > KEPT_BYTES_MAX {
+            *kept = Kept::overflown();
+        } else if !kept.overflown {
+            kept.frames.push(data.clone());
+        }
+    }
+
+    /// Counts what came from the client.
+    fn took(&self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
+        self.progress();
+        self.connection.progress();
+        let Some(data) = frame.data_ref() else {
+            // Trailers are not kept, so the body cannot be sent again.
+            *self.kept.borrow_mut() = Kept::overflown();
+            return Ok(());
+        };
+        let length = data.len() as u64;
+        self.bytes_taken.set(self.bytes_taken.get() + length);
+        let left = self.bytes_left.get().checked_sub(length);
+        self.bytes_left.set(left.ok_or(BodyError::TooLong)?);
+        self.keep(data);
+        Ok(())
+    }
+}
+
+/// One attempt to send a client's body.
+pub(super) struct RequestBody {
+    upload: Rc<Upload>,
+    attempt: u32,
+    /// Which of the kept frames is next.
+    again: usize,
+    idle: IdleTimer,
+}
+
+impl RequestBody {
+    fn poll_client(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let upload = Rc::clone(&self.upload);
+        let mut incoming = upload.incoming.borrow_mut();
+        let Some(body) = incoming.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        let ended = body.is_end_stream();
+        drop(incoming);
+        match polled {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                self.idle.progress();
+                upload.ended.set(ended);
+                if let Err(error) = upload.took(&frame) {
+                    return Poll::Ready(Some(Err(upload.fail(error))));
+                }
+                // Kept frames come before this one at the next attempt, not at this.
+                self.again = upload.kept.borrow().frames.len();
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::remove_forbidden_trailers(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_broken))) => {
+                Poll::Ready(Some(Err(upload.fail(BodyError::Broken))))
+            }
+            Poll::Ready(None) => {
+                upload.progress();
+                upload.ended.set(true);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(self.idle.poll(cx));
+                Poll::Ready(Some(Err(upload.fail(BodyError::Stalled))))
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.attempt != self.upload.attempt.get() {
+            // A later attempt has it.
+            return Poll::Ready(Some(Err(BodyError::Broken)));
+        }
+        let again = self.upload.kept.borrow().frames.get(self.again).cloned();
+        if let Some(data) = again {
+            self.again += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        self.poll_client(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let all_sent = self.again >= self.upload.kept.borrow().frames.len();
+        let incoming = self.upload.incoming.borrow();
+        all_sent && incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let kept = self.upload.kept.borrow();
+        let again = kept.frames.iter().skip(self.again).map(Bytes::len);
+        let again = again.sum::<usize>() as u64;
+        let incoming = self.upload.incoming.borrow();
+        let rest = incoming
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(again));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(again));
+        }
+        hint
+    }
+}
+
+/// What of a body is kept to be sent again. Most calls of services fit.
+const KEPT_BYTES_MAX: usize = 16 * 1024;

@@ -1,0 +1,270 @@
+//! A body on its way to the client: streamed, bounded in time, and never made to look whole when
+//! it is not.
+
+use std::{
+    fmt,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::{
+    task,
+    time::{Duration, Instant, Sleep, sleep_until, timeout},
+};
+
+use crate::{
+    data::{
+        WorkerContext,
+        connection::{Call, Connection},
+        http::{
+            backend_conn::BackendConn, body_error::BodyError, headers, idle_timer::IdleTimer,
+            record::Record, request_body::Upload,
+        },
+    },
+    state::{Cause, InFlight},
+};
+
+/// A body on its way to the client.
+#[derive(Debug)]
+pub(in crate::data) struct ProxyBody {
+    content: Content,
+    /// Whether all of it was handed to the connection, or it broke off and that was counted.
+    settled: bool,
+    record: Option<Box<Record>>,
+    call: Option<Call>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Bytes),
+    Forwarded(Forwarded),
+}
+
+#[derive(Debug)]
+struct Forwarded {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    idle: IdleTimer,
+    /// When the exchange as a whole must be over.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl ProxyBody {
+    /// A body of our own.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self {
+            settled: true,
+            content: Content::Whole(bytes),
+            record: None,
+            call: None,
+        }
+    }
+
+    /// A backend's body.
+    pub(super) fn forwarded(
+        incoming: Incoming,
+        lease: Lease,
+        idle_timeout: Duration,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let mut lease = Some(lease);
+        let settled = incoming.is_end_stream();
+        if settled && let Some(lease) = lease.take() {
+            lease.give_back();
+        }
+        let forwarded = Forwarded {
+            incoming,
+            lease,
+            idle: IdleTimer::new(idle_timeout),
+            deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
+        };
+        Self {
+            settled,
+            content: Content::Forwarded(forwarded),
+            record: None,
+            call: None,
+        }
+    }
+
+    fn connection(&self) -> Option<&Connection> {
+        self.call.as_ref().map(Call::connection)
+    }
+
+    /// Keeps a call in flight, and its log line open, until the body is sent or given up.
+    pub(super) fn hold(&mut self, call: Call, record: Option<Box<Record>>) {
+        self.call = Some(call);
+        self.record = record;
+    }
+
+    /// Counts what goes to the client.
+    fn sent(&mut self, frame: &Frame<Bytes>) {
+        if let Some(connection) = self.connection() {
+            connection.progress();
+        }
+        if let (Some(record), Some(data)) = (&mut self.record, frame.data_ref()) {
+            record.sent(data.len() as u64);
+        }
+    }
+
+    fn break_off(&mut self, error: BodyError) -> BodyError {
+        self.fail(match error {
+            BodyError::TotalTimeout => Cause::TotalTimeout,
+            BodyError::TooLong | BodyError::Stalled | BodyError::Broken => Cause::ResponseBroken,
+        });
+        if let Some(connection) = self.connection() {
+            // Never a clean-looking end: hyper closes or resets, and so must the socket.
+            connection.broke_off();
+        }
+        error
+    }
+
+    fn fail(&mut self, cause: Cause) {
+        self.settled = true;
+        if let Some(connection) = self.connection() {
+            connection.worker().state().stats.faults(cause).increment();
+        }
+        if let Some(record) = &mut self.record {
+            record.failed(cause);
+        }
+    }
+}
+
+impl Forwarded {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let overdue = self.deadline.as_mut();
+        if overdue.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Err(BodyError::TotalTimeout)));
+        }
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let ended = match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(_))) => self.incoming.is_end_stream(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        if ended && let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        match polled {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                self.idle.progress();
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::remove_forbidden_trailers(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_broken))) => Poll::Ready(Some(Err(BodyError::Broken))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => self.idle.poll(cx).map(|()| Some(Err(BodyError::Stalled))),
+        }
+    }
+}
+
+impl Body for ProxyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = match &mut self.content {
+            Content::Forwarded(forwarded) => forwarded.poll_frame(cx),
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+        };
+        polled.map(|frame| match frame {
+            Some(Ok(frame)) => {
+                self.sent(&frame);
+                self.settled |= self.is_end_stream();
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => Some(Err(self.break_off(error))),
+            None => {
+                self.settled = true;
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Forwarded(forwarded) => forwarded.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Forwarded(forwarded) => forwarded.incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ProxyBody {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.fail(Cause::ClientClosed);
+        }
+    }
+}
+
+/// A backend and the connection to it while a request uses them.
+pub(super) struct Lease {
+    pub(super) worker: Rc<WorkerContext>,
+    pub(super) in_flight: InFlight,
+    pub(super) conn: BackendConn,
+    pub(super) upload: Rc<Upload>,
+}
+
+impl Lease {
+    /// Gives the connection back for the next request, if this one was read to its end.
+    fn give_back(self) {
+        let Self {
+            worker,
+            in_flight,
+            conn,
+            upload,
+        } = self;
+        let mut conn = match conn {
+            BackendConn::Http1(conn) => conn,
+            // Others use it at the same time; dropped, it resets what is left of the upload.
+            BackendConn::Http2(_stream) => return,
+        };
+        if !upload.has_ended() {
+            // The response came before the upload ended: what is left of it must not be taken
+            // for another request.
+            return;
+        }
+        let backend = in_flight.backend().id;
+        drop(in_flight);
+        if conn.sender.is_ready() {
+            worker.conn_pool.put(backend, conn);
+            return;
+        }
+        task::spawn_local(async move {
+            if let Ok(Ok(())) = timeout(READY_TIME_MAX, conn.sender.ready()).await {
+                worker.conn_pool.put(backend, conn);
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a connection may take to become ready after its response was read. It is ready as soon as
+/// its task has run, unless the backend left a part of the request unread.
+const READY_TIME_MAX: Duration = Duration::from_secs(1);

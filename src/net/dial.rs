@@ -1,0 +1,95 @@
+//! Connections to backends: TCP, and TLS where the backend's scheme asks for it.
+
+use std::{io, sync::Arc};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
+
+use crate::{
+    config::Scheme,
+    state::{Backend, Upstream},
+};
+
+/// A connection to a backend, in clear text or in TLS.
+pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// What is spoken on a connection to a backend.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// What a connection is wanted for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Dialing {
+    /// Whatever the backend speaks.
+    Any,
+    /// HTTP/1.1, which alone can switch protocols.
+    Http1,
+}
+
+/// Connects to a backend. Takes as long as the network lets it: the caller sets the limit.
+///
+/// # Errors
+///
+/// When there is no connection, or the backend's certificate cannot be verified.
+pub async fn dial(
+    backend: &Backend,
+    upstream: &Upstream,
+    wanted: Dialing,
+) -> Result<(Stream, HttpVersion), DialError> {
+    let stream = TcpStream::connect(backend.addr)
+        .await
+        .map_err(DialError::Connect)?;
+    let _best_effort = stream.set_nodelay(true);
+    match (backend.name.scheme, &upstream.tls) {
+        (Scheme::Http, _) => Ok((Either::Left(stream), HttpVersion::Http1)),
+        (Scheme::H2c, _) => Ok((Either::Left(stream), HttpVersion::Http2)),
+        (Scheme::Https, Some(tls)) => {
+            let name = upstream.settings.tls.server_name.as_ref();
+            let name = name.unwrap_or(&backend.name.host);
+            let tls = match wanted {
+                Dialing::Any => Arc::clone(tls),
+                Dialing::Http1 => Arc::new(http1_only(tls)),
+            };
+            secure(stream, tls, name).await.map_err(DialError::Tls)
+        }
+        (Scheme::Https, None) => Err(DialError::Tls(io::ErrorKind::Unsupported.into())),
+    }
+}
+
+async fn secure(
+    stream: TcpStream,
+    tls: Arc<ClientConfig>,
+    name: &str,
+) -> io::Result<(Stream, HttpVersion)> {
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    let stream = TlsConnector::from(tls).connect(name, stream).await?;
+    let version = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => HttpVersion::Http2,
+        Some(_) | None => HttpVersion::Http1,
+    };
+    Ok((Either::Right(Box::new(stream)), version))
+}
+
+fn http1_only(tls: &ClientConfig) -> ClientConfig {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    tls
+}
+
+/// Why there is no connection to a backend. Nothing was sent to it.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Nobody answers there.
+    #[error("{0}")]
+    Connect(#[source] io::Error),
+    /// Whoever answers there cannot be trusted, or speaks no TLS.
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
+}

@@ -1,0 +1,94 @@
+//! Why a request went wrong: one closed list for metrics and the access log.
+
+/// Why a request was not answered by a backend in good order, or was tried again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// No route matches host and path.
+    NoRoute,
+    /// No backend is available.
+    NoBackend,
+    /// Every backend had its limit in flight, and the queue was full.
+    QueueFull,
+    /// The same, and no place came free in time.
+    QueueTimeout,
+    /// The backend's system refused the connection.
+    ConnectRefused,
+    /// No connection for another reason.
+    ConnectFailed,
+    /// No connection in time.
+    ConnectTimeout,
+    /// The backend cannot be verified, or speaks no TLS.
+    TlsFailed,
+    /// A kept connection was closed before anything came back.
+    StaleConnection,
+    /// The backend closed a new connection without an answer, or answered with what is no HTTP.
+    NoResponse,
+    /// The backend did not process the request, and said so (HTTP/2).
+    RefusedStream,
+    /// No response head in time.
+    UpstreamTimeout,
+    /// The exchange as a whole took too long.
+    TotalTimeout,
+    /// The response broke off in its body.
+    ResponseBroken,
+    /// The request's body is too long.
+    BodyLimit,
+    /// The request's target is too long.
+    UriLimit,
+    /// The client stopped in the middle of its body.
+    ClientStalled,
+    /// The client went away.
+    ClientClosed,
+    /// The request cannot be forwarded as it is.
+    BadRequest,
+}
+
+impl Cause {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 19] = [
+        Self::NoRoute,
+        Self::NoBackend,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::ConnectRefused,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::TlsFailed,
+        Self::StaleConnection,
+        Self::NoResponse,
+        Self::RefusedStream,
+        Self::UpstreamTimeout,
+        Self::TotalTimeout,
+        Self::ResponseBroken,
+        Self::BodyLimit,
+        Self::UriLimit,
+        Self::ClientStalled,
+        Self::ClientClosed,
+        Self::BadRequest,
+    ];
+
+    /// The value of the metrics' `cause` label and of the access log's field.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::NoBackend => "no_backend",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::TlsFailed => "tls_failed",
+            Self::StaleConnection => "stale_connection",
+            Self::NoResponse => "no_response",
+            Self::RefusedStream => "refused_stream",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::TotalTimeout => "total_timeout",
+            Self::ResponseBroken => "response_broken",
+            Self::BodyLimit => "body_limit",
+            Self::UriLimit => "uri_limit",
+            Self::ClientStalled => "client_stalled",
+            Self::ClientClosed => "client_closed",
+            Self::BadRequest => "bad_request",
+        }
+    }
+}
