@@ -16,6 +16,7 @@ mod differential;
 mod drain;
 mod exactness;
 mod grpc;
+mod http2_scripts;
 mod http_face;
 mod layering;
 mod open_redirect;

@@ -37,6 +37,8 @@ pub struct Process {
     child: Child,
     lines: mpsc::Receiver<String>,
     pub redirect: SocketAddr,
+    /// The HTTP load balancer's first listener, if there is one.
+    pub http: Option<SocketAddr>,
     pub admin: SocketAddr,
 }
 
@@ -85,10 +87,13 @@ impl Process {
             child,
             lines,
             redirect: any,
+            http: None,
             admin: any,
         };
         let serving = process.until_logged("serving");
         process.redirect = serving["redirect"].as_str().unwrap().parse().unwrap();
+        let http = serving["http"].as_str().unwrap_or_default();
+        process.http = http.split(" ").next().and_then(|addr| addr.parse().ok());
         process.admin = serving["admin"].as_str().unwrap().parse().unwrap();
         process
     }
@@ -144,6 +149,17 @@ impl Process {
             last = event;
         }
         (self.child.wait().unwrap(), last)
+    }
+
+    /// The memory that it holds now, and the most that it ever held.
+    pub fn memory_bytes(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = |key: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            let number = line.unwrap().split_whitespace().next().unwrap();
+            number.parse().unwrap()
+        };
+        (kib("VmRSS:") << 10, kib("VmHWM:") << 10)
     }
 
     /// CPU time of all its threads so far.
