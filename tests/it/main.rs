@@ -21,6 +21,7 @@ mod http1_hosts;
 mod http1_requests;
 mod http2_scripts;
 mod http_face;
+mod http_headers;
 mod layering;
 mod open_redirect;
 mod reload;
