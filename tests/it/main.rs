@@ -10,12 +10,14 @@
 )]
 
 mod balancer;
+mod broken_responses;
 mod cli;
 mod connections;
 mod differential;
 mod drain;
 mod exactness;
 mod grpc;
+mod hostile_backends;
 mod http1_framing;
 mod http1_hosts;
 mod http1_requests;
