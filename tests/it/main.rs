@@ -10,6 +10,7 @@
 )]
 
 mod balancer;
+mod balancer_limits;
 mod broken_responses;
 mod cli;
 mod connections;
