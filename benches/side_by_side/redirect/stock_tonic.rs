@@ -46,7 +46,7 @@ impl LoadBalancer for Redirects {
 
 pub fn serve() -> Result<(), Box<dyn Error>> {
     let redirects = Redirects {
-        policy: crate::floor::policy()?,
+        policy: crate::redirect::floor::policy()?,
         turns: AtomicU64::new(0),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,0 +1,51 @@
+//! One run of h2load, whose every request must succeed.
+
+use std::{error::Error, process::Stdio};
+
+use crate::tools;
+
+/// How the load is spread.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    pub connections: u32,
+    pub streams: u32,
+}
+
+/// Returns the number of requests.
+///
+/// # Errors
+///
+/// If one of them failed.
+pub fn run(
+    spread: Spread,
+    seconds: u32,
+    url: &str,
+    options: &[&str],
+) -> Result<f64, Box<dyn Error>> {
+    let output = tools::pinned(tools::LOAD_CORE, "h2load")
+        .arg("--threads=1")
+        .arg(format!("--clients={}", spread.connections))
+        .arg(format!("--max-concurrent-streams={}", spread.streams))
+        .arg(format!("--duration={seconds}"))
+        .args(options)
+        .arg(url)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .output()?;
+    let report = String::from_utf8(output.stdout)?;
+    let requests = report
+        .lines()
+        .find(|line| line.starts_with("requests:"))
+        .ok_or("h2load printed no summary")?;
+    let count = |name: &str| -> Result<f64, Box<dyn Error>> {
+        let part = requests
+            .split([',', ':'])
+            .find(|part| part.ends_with(name))
+            .ok_or("h2load's summary changed")?;
+        Ok(part.trim().trim_end_matches(name).trim().parse()?)
+    };
+    if count(" failed")? > 0.0 || count(" errored")? > 0.0 || count(" succeeded")? == 0.0 {
+        return Err(format!("calls failed: {requests}").into());
+    }
+    count(" succeeded")
+}

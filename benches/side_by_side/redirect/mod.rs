@@ -1,0 +1,62 @@
+//! gRPC `Redirect`: calls per second and server CPU time per call.
+
+use std::error::Error;
+
+pub mod floor;
+mod load;
+mod peers;
+pub mod stock_tonic;
+
+use crate::{
+    h2load::Spread,
+    rounds::{self, Pace, median},
+};
+use peers::Peer;
+
+pub fn run(pace: Pace) -> Result<(), Box<dyn Error>> {
+    let Pace { rounds, seconds } = pace;
+    println!("gRPC Redirect, {rounds} rounds of {seconds} s, medians\n");
+    println!("| connections × streams | server | calls/s | server CPU µs/call | × floor |");
+    println!("|---|---|---|---|---|");
+    for spread in SPREADS {
+        run_row(spread, pace)?;
+    }
+    Ok(())
+}
+
+fn run_row(spread: Spread, pace: Pace) -> Result<(), Box<dyn Error>> {
+    let all = rounds::in_turns(pace.rounds, &Peer::ALL, |peer| {
+        load::run(&peer.start()?, spread, pace.seconds)
+    })?;
+    let floor = &all[0];
+    for (peer, figures) in Peer::ALL.into_iter().zip(&all) {
+        let per_second = median(figures.iter().map(|figure| figure.per_second));
+        let micros = median(figures.iter().map(|figure| figure.cpu));
+        let pairs = figures.iter().zip(floor);
+        let ratio = median(pairs.map(|(own, floor)| own.cpu / floor.cpu));
+        let Spread {
+            connections,
+            streams,
+        } = spread;
+        println!(
+            "| {connections} × {streams} | {} | {per_second:.0} | {micros:.2} | {ratio:.2} |",
+            peer.name()
+        );
+    }
+    Ok(())
+}
+
+const SPREADS: [Spread; 3] = [
+    Spread {
+        connections: 1,
+        streams: 50,
+    },
+    Spread {
+        connections: 10,
+        streams: 100,
+    },
+    Spread {
+        connections: 50,
+        streams: 10,
+    },
+];
