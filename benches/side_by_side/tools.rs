@@ -1,7 +1,10 @@
 //! The programs of others that the comparison runs.
 
 use std::{
-    ffi::OsStr,
+    env,
+    error::Error,
+    ffi::{OsStr, OsString},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -16,7 +19,46 @@ pub fn pinned(core: &str, program: impl AsRef<OsStr>) -> Command {
     command
         .args(["--cpu-list", core])
         .arg(program)
+        .env("PATH", path())
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
+}
+
+/// Stops the comparison before it starts if it could not end.
+///
+/// # Errors
+///
+/// Names every Debian package that is missing.
+pub fn require<'a>(programs: impl Iterator<Item = &'a &'a str>) -> Result<(), Box<dyn Error>> {
+    let mut missing: Vec<&str> = programs
+        .filter(|program| !is_installed(program))
+        .map(|program| package_of(program))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    Err(format!("install these Debian packages first: {}", missing.join(" ")).into())
+}
+
+fn is_installed(program: &str) -> bool {
+    env::split_paths(&path()).any(|folder| Path::new(&folder).join(program).is_file())
+}
+
+fn package_of(program: &str) -> &str {
+    match program {
+        "h2load" => "nghttp2-client",
+        "nginx" => "nginx-light",
+        "taskset" => "util-linux",
+        same_name => same_name,
+    }
+}
+
+/// Servers are installed where a user's own path does not lead.
+fn path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin");
+    path
 }
