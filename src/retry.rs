@@ -4,20 +4,26 @@
 //! deposits a part of an attempt, a retry withdraws a whole one. Own code rather than
 //! `tower::retry::budget`, which takes a lock and reads the clock for each request.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 /// The attempts that one worker may still make for one upstream.
 #[derive(Debug)]
 pub struct RetryBudget {
     /// In hundredths of an attempt.
     balance: Cell<u32>,
+    /// When time last added to it; `None` before the first withdrawal.
+    added_at: Cell<Option<Instant>>,
 }
 
 impl Default for RetryBudget {
-    /// Full, so that the first requests of a process may be retried.
+    /// With a few attempts, so that the first requests of a process may be retried.
     fn default() -> Self {
         Self {
-            balance: Cell::new(BALANCE_MAX),
+            balance: Cell::new(BALANCE_START),
+            added_at: Cell::new(None),
         }
     }
 }
@@ -29,9 +35,14 @@ impl RetryBudget {
         self.balance.set(balance.min(BALANCE_MAX));
     }
 
-    /// Takes one attempt, if there is one left.
+    /// Takes one attempt, if there is one left. Each second adds one, so that an upstream with
+    /// little traffic may retry, too.
     #[must_use]
-    pub fn withdraw(&self) -> bool {
+    pub fn withdraw(&self, now: Instant) -> bool {
+        let since = self.added_at.replace(Some(now));
+        let quiet = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let earned = quiet.as_millis().saturating_mul(u128::from(ATTEMPT)) / 1000;
+        self.deposit(u32::try_from(earned).unwrap_or(u32::MAX));
         let left = self.balance.get().checked_sub(ATTEMPT);
         if let Some(left) = left {
             self.balance.set(left);
@@ -41,6 +52,7 @@ impl RetryBudget {
 }
 
 const ATTEMPT: u32 = 100;
+const BALANCE_START: u32 = 50 * ATTEMPT;
 /// What a burst of failures may take: a hundred attempts, after which the percentage holds. Enough
 /// for the connections that one backend takes with it when it dies.
 const BALANCE_MAX: u32 = 100 * ATTEMPT;
@@ -49,33 +61,45 @@ const BALANCE_MAX: u32 = 100 * ATTEMPT;
 mod tests {
     use super::*;
 
+    fn spend(budget: &RetryBudget, now: Instant) -> usize {
+        (0..1_000).take_while(|_| budget.withdraw(now)).count()
+    }
+
     #[test]
     fn a_burst_passes_and_then_the_percentage_holds() {
-        let budget = RetryBudget::default();
-        let burst = (0..1_000).filter(|_| budget.withdraw()).count();
-        assert_eq!(burst, 100);
+        let (budget, now) = (RetryBudget::default(), epoch());
+        assert_eq!(spend(&budget, now), 50);
         let mut retries = 0;
         for _ in 0..1_000 {
             budget.deposit(20);
-            retries += u32::from(budget.withdraw());
+            retries += u32::from(budget.withdraw(now));
         }
         assert_eq!(retries, 200);
     }
 
     #[test]
     fn no_percentage_means_no_retry_after_the_burst() {
-        let budget = RetryBudget::default();
-        while budget.withdraw() {}
+        let (budget, now) = (RetryBudget::default(), epoch());
+        spend(&budget, now);
         budget.deposit(0);
-        assert!(!budget.withdraw());
+        assert!(!budget.withdraw(now));
     }
 
     #[test]
-    fn quiet_times_do_not_save_up_without_end() {
-        let budget = RetryBudget::default();
+    fn time_allows_one_a_second_and_saves_no_more_than_a_burst() {
+        let (budget, now) = (RetryBudget::default(), epoch());
+        spend(&budget, now);
+        let (later, much_later) = (Duration::from_secs(3), Duration::from_secs(100_000));
+        assert_eq!(spend(&budget, now + later), 3);
+        assert_eq!(spend(&budget, now + much_later), 100);
         for _ in 0..10_000 {
             budget.deposit(100);
         }
-        assert_eq!((0..1_000).filter(|_| budget.withdraw()).count(), 100);
+        assert_eq!(spend(&budget, now + much_later), 100);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn epoch() -> Instant {
+        Instant::now()
     }
 }

@@ -362,6 +362,9 @@ impl Upstreams {
             record.back_since = None;
         }
         if before == Condition::Ejected && condition == Condition::Available {
+            if let Some(policy) = &upstream.settings.ejection {
+                stats.on_probation(policy.failures.get());
+            }
             let (upstream, backend) = (upstream.name(), &member.backend);
             tracing::info!(upstream, %backend, "ejected backend is tried again");
         }

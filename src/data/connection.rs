@@ -36,7 +36,9 @@ pub(super) struct Connection {
     leaving: Cell<Option<(Instant, CloseCause)>>,
     /// Whether answers must say that they are the last.
     last_answers: Cell<bool>,
-    /// Whether a response broke off.
+    /// Whether the end of the connection is the end of a response.
+    end_is_close: Cell<bool>,
+    /// Whether a response broke off that would look whole.
     broken: Cell<bool>,
     /// What it becomes when hyper is done with it.
     tunnel: RefCell<Option<Tunnel>>,
@@ -60,6 +62,7 @@ impl Connection {
             head_since: Cell::new(None),
             leaving: Cell::new(None),
             last_answers: Cell::new(false),
+            end_is_close: Cell::new(false),
             broken: Cell::new(false),
             tunnel: RefCell::new(None),
             has_tunnel: Cell::new(false),
@@ -111,12 +114,18 @@ impl Connection {
         self.progress_at.set(Instant::now());
     }
 
-    /// Notes that a response broke off; its connection must not end as a whole one would.
-    pub(super) fn broke_off(&self) {
-        self.broken.set(self.protocol == Protocol::Http1);
+    /// Notes that a client reads the response until the connection ends (HTTP/1.0).
+    pub(super) fn ends_by_close(&self) {
+        self.end_is_close.set(true);
     }
 
-    /// Whether a response broke off.
+    /// Notes that a response broke off. HTTP/2 and HTTP/1.1 clients see that by themselves; to
+    /// one that reads until the end, the connection must not end as a whole one would.
+    pub(super) fn broke_off(&self) {
+        self.broken.set(self.end_is_close.get());
+    }
+
+    /// Whether its end must be a reset.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.get()
     }

@@ -91,14 +91,20 @@ enum Leftover {
 }
 
 impl Outbox {
-    /// Reads and discards what the client still sends, until it closes or a bound is met.
+    /// Ends the sending direction, then reads and discards what the client still sends, until it
+    /// closes or a bound is met.
     ///
     /// Closing a socket with unread input resets it, and a reset makes the client's system throw
     /// away our last words: the 400 or the GOAWAY that says what was wrong. Only needed where
     /// there is something unread, or `more_is_coming`.
     pub(super) async fn linger(&self, more_is_coming: bool) {
         let mut bytes = 0;
+        let mut shut_down = false;
         let discard = poll_fn(|cx| {
+            if !shut_down {
+                let _sent_or_gone = ready!(self.poll_shutdown(cx));
+                shut_down = true;
+            }
             loop {
                 match self.discard() {
                     Leftover::Ended => return Poll::Ready(()),

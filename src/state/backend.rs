@@ -150,6 +150,12 @@ impl BackendStats {
         self.forgive();
     }
 
+    /// Tries it again after an ejection: the next failure is enough for another one.
+    pub fn on_probation(&self, failures: u32) {
+        self.failures_in_a_row
+            .store(failures.saturating_sub(1), Ordering::Relaxed);
+    }
+
     /// Forgets the failures in a row.
     pub fn forgive(&self) {
         self.failures_in_a_row.store(0, Ordering::Relaxed);

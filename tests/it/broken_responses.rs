@@ -38,7 +38,12 @@ async fn a_response_that_breaks_off_looks_broken() {
             let waits = "    idle_timeout: 200ms\n";
             let app = start_balancer(&[backend.url()], waits, "", "");
             let answer = ask(pairing.client, app.http.unwrap(), &Ask::get("/")).await;
-            assert!(!answer.is_whole, "{pairing:?} {ending:?} {answer:?}");
+            // Over HTTP/2 it may break before its head is seen.
+            let is_refused = answer.status == 502 && pairing.backend == Protocol::Http2;
+            assert!(
+                is_refused || !answer.is_whole,
+                "{pairing:?} {ending:?} {answer:?}"
+            );
             cases += 1;
         }
     }

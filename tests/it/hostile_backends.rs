@@ -114,7 +114,7 @@ async fn a_lost_request_is_sent_again_only_where_that_does_no_harm() {
                     method: "PUT",
                     ..Ask::post("/second", "body")
                 },
-                false,
+                true,
             ),
         ] {
             let backend = RecordingBackend::scripted(move |mut wire| async move {
@@ -167,11 +167,11 @@ async fn interim_responses_are_taken_but_not_without_end() {
     }
 }
 
-/// CVE-2026-2833: no byte of the client's goes on before the backend switched, which none may.
+/// CVE-2026-2833: no byte of the client's goes on before the backend switched, which none may here.
 #[tokio::test]
 async fn an_upgrade_that_nobody_allowed_is_a_plain_request() {
     let backend = answering(ok("plain")).await;
-    let app = start_balancer(&[backend.url()], "", "", "");
+    let app = start_balancer(&[backend.url()], "", "    upgrades: []\n", "");
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     for protocol in ["websocket", "h2c", "TLS/1.2", "anything"] {
         let request = format!(
@@ -197,7 +197,7 @@ async fn an_upgrade_that_nobody_allowed_is_a_plain_request() {
         wire.until_closed().await;
     });
     let asked = asked.await;
-    let app = start_balancer(&[asked.url()], "", "", "");
+    let app = start_balancer(&[asked.url()], "", "    upgrades: []\n", "");
     let request =
         "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nafter";
     let talk = talk(app.http.unwrap(), request, Duration::from_secs(3)).await;
@@ -260,7 +260,7 @@ async fn a_response_before_the_end_of_the_upload_is_relayed() {
 /// never delivered again.
 #[tokio::test]
 async fn failing_backends_make_no_storm() {
-    const REQUESTS: usize = 50;
+    const REQUESTS: usize = 500;
     let backends = [(); 5].map(|()| {
         RecordingBackend::scripted(|mut wire| async move {
             wire.request().await;
@@ -273,5 +273,9 @@ async fn failing_backends_make_no_storm() {
         assert_eq!(status(&app, Protocol::Http1).await, 502);
     }
     let attempts: usize = backends.iter().map(RecordingBackend::connections).sum();
-    assert_eq!(attempts, REQUESTS);
+    // A fifth more, and on each of two workers the fifty that are always allowed and one a second.
+    assert!(
+        attempts > REQUESTS && attempts <= REQUESTS * 12 / 10 + 110,
+        "{attempts}"
+    );
 }

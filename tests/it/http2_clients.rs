@@ -144,14 +144,18 @@ async fn a_client_that_gives_up_waiting_frees_the_backend() {
         backend.addr
     );
     let client = GrpcClient::connect(app.http.unwrap()).await;
-    for path in ["/none", "/half"] {
+    for (path, delivered) in [("/none", 1), ("/half", 2)] {
         let mut requests = client.requests.clone().ready().await.unwrap();
         let request = Request::get(format!("http://web.example{path}"))
             .body(())
             .unwrap();
         let (response, mut sending) = requests.send_request(request, false).unwrap();
         sending.send_data(Bytes::new(), true).unwrap();
-        app.until_metric(&name, 1).await;
+        eventually("the backend has it", async || {
+            backend.requests().len() == delivered
+        })
+        .await;
+        assert_eq!(app.metric(&name).await, 1);
         let response = match path {
             "/half" => Some(timeout(PATIENCE, response).await.unwrap().unwrap()),
             _ => {

@@ -18,6 +18,7 @@ mod differential;
 mod drain;
 mod exactness;
 mod grpc;
+mod h2_backends;
 mod hostile_backends;
 mod http1_framing;
 mod http1_hosts;

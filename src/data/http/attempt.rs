@@ -9,7 +9,7 @@ use std::{rc::Rc, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
-use tokio::time::{Duration, sleep_until, timeout};
+use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use crate::{
     data::{
@@ -107,7 +107,7 @@ impl Work<'_> {
             // Whoever had it did not survive it, perhaps because of it: one more, and no further.
             let is_lost = matches!(failure.error, ForwardError::NoResponse);
             let is_hopeless = failure.again == Again::No || (is_lost && was_lost);
-            if is_hopeless || !budget.withdraw() {
+            if is_hopeless || !budget.withdraw(Instant::now().into_std()) {
                 return Err(failure.error);
             }
             was_lost |= is_lost;

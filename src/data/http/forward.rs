@@ -131,7 +131,9 @@ impl Exchange {
             true => key.into_owned(),
             false => Vec::new(),
         };
-        let wants_trailers = headers::wants_trailers(&head.headers);
+        // To HTTP/1.1 it would have to be named by `Connection`, and nobody misses it there.
+        let wants_trailers =
+            head.version == Version::HTTP_2 && headers::wants_trailers(&head.headers);
         let unknown_length = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
         self.rewrite(&mut head, listener, route, host, client)?;
         if let Some(protocol) = &upgrade {
@@ -165,6 +167,8 @@ impl Exchange {
             ));
         }
         headers::remove_hop_by_hop(&mut head.headers);
+        // hyper writes the one that it keeps to, whatever the client wrote.
+        head.headers.remove(header::CONTENT_LENGTH);
         if head.version == Version::HTTP_2 {
             headers::join_cookies(&mut head.headers);
         }
@@ -266,13 +270,20 @@ fn host_of(request: &Request<Incoming>) -> Result<HeaderValue, ForwardError> {
             "the Host header is not the :authority",
         ));
     }
+    if request.version() == Version::HTTP_11 && host.is_none() {
+        return Err(ForwardError::BadHost("the Host header is missing"));
+    }
     let text = match (authority, host) {
         (Some(authority), _) => authority.as_str().as_bytes(),
         (None, Some(host)) => host.as_bytes(),
         (None, None) if request.version() == Version::HTTP_10 => b"localhost",
         (None, None) => return Err(ForwardError::BadHost("the Host header is missing")),
     };
-    let is_valid = headers::is_host(text) && request.uri().path().starts_with('/');
+    // Also the one that loses must be well-formed: who knows who else has read it.
+    let other_is_valid = host.is_none_or(|host| headers::is_host(host.as_bytes()));
+    let target = request.uri().path_and_query();
+    let is_path = target.is_some_and(|target| target.as_str().starts_with('/'));
+    let is_valid = headers::is_host(text) && other_is_valid && is_path;
     match HeaderValue::from_bytes(text) {
         Ok(host) if is_valid => Ok(host),
         Ok(_) | Err(_) => Err(ForwardError::BadHost(

@@ -60,15 +60,21 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 /// alone and no length beside it. Any other coding would reach the other side undone by half and
 /// without its name; a length beside one would cut the body (RFC 9112 section 6.3).
 pub(super) fn is_clearly_framed(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
-        (None, _) => true,
+        // Of several that are equal, hyper kept one to read by.
+        (None, _) => lengths.all(|length| is_number(length.as_bytes())),
         (Some(coding), None) => {
             let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
             chunked && !headers.contains_key(header::CONTENT_LENGTH)
         }
         (Some(_), Some(_)) => false,
     }
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
 /// Whether the client says that it reads trailers.

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, fmt, net::IpAddr, pin::Pin, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, service::Service};
 
 use crate::data::{connection::Connection, error::ForwardError};
@@ -63,6 +63,9 @@ impl HttpService {
     async fn answer(self, request: Request<Incoming>) -> Response<ProxyBody> {
         let mut call = self.connection.call_started();
         let asker = Asker::new(&request);
+        if request.version() < Version::HTTP_11 {
+            self.connection.ends_by_close();
+        }
         let mut record = self.record(&request);
         let exchange = Exchange::new(&self.connection, self.listener, &self.peer);
         let answer = exchange.forward(request, record.as_deref_mut()).await;

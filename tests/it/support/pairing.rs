@@ -27,9 +27,11 @@ pub struct Pairing {
 
 impl Pairing {
     /// All that the balancer supports.
-    pub const ALL: [Self; 2] = [
+    pub const ALL: [Self; 4] = [
         Self::of(Protocol::Http1, Protocol::Http1),
         Self::of(Protocol::Http2, Protocol::Http1),
+        Self::of(Protocol::Http1, Protocol::Http2),
+        Self::of(Protocol::Http2, Protocol::Http2),
     ];
 
     pub const fn of(client: Protocol, backend: Protocol) -> Self {
@@ -209,6 +211,19 @@ pub struct Answer {
     pub is_whole: bool,
 }
 
+impl Answer {
+    /// No answer at all, which is no whole one either.
+    fn broken() -> Self {
+        Self {
+            status: 0,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            trailers: HeaderMap::new(),
+            is_whole: false,
+        }
+    }
+}
+
 /// Asks `web.example` on a connection of its own.
 pub async fn ask(client: Protocol, addr: SocketAddr, ask: &Ask) -> Answer {
     match client {
@@ -240,6 +255,9 @@ async fn ask_http1(addr: SocketAddr, ask: &Ask) -> Answer {
 #[track_caller]
 fn answer_of(talk: &Talk) -> Answer {
     let text = talk.text();
+    if text.is_empty() && talk.end != End::Open {
+        return Answer::broken();
+    }
     let (head, rest) = text
         .split_once("\r\n\r\n")
         .unwrap_or_else(|| panic!("no answer but {talk:?}"));
@@ -303,10 +321,11 @@ async fn ask_http2(addr: SocketAddr, ask: &Ask) -> Answer {
             .send_data(Bytes::from_static(body.as_bytes()), true)
             .unwrap();
     }
-    let response = tokio::time::timeout(PATIENCE, response)
-        .await
-        .unwrap()
-        .unwrap();
+    let response = tokio::time::timeout(PATIENCE, response).await.unwrap();
+    // Where a response breaks off at once, its head may be given up, too.
+    let Ok(response) = response else {
+        return Answer::broken();
+    };
     let (head, mut incoming) = response.into_parts();
     let mut body = Vec::new();
     let mut is_whole = true;
