@@ -1,6 +1,7 @@
 //! Builds the process from its configuration, runs both planes and waits for the end.
 
 use std::{
+    convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
@@ -9,17 +10,18 @@ use std::{
 };
 
 use tokio::{runtime, sync::mpsc};
+use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
 use crate::{
-    config::{self, Config, LogTarget, Reflection},
+    config::{self, Config, Connections, LogTarget, Reflection},
     control::{self, Bound, Command, ControlPlane, DrainReport, Listeners, Loader, WorkerDied},
     data::{
         self, Worker,
         redirect::{Engine, GrpcRoutes, health_service},
     },
-    listener,
+    listener::{self, ListenerReceiver},
     net::{self, BindError},
-    shutdown,
+    shutdown::{self, PhaseReceiver},
     state::{Shared, Snapshot},
     telemetry::access_log::AccessLog,
 };
@@ -126,32 +128,17 @@ impl App {
         let (health, health_server) = runtime.block_on(health_service());
         let (worker_ended, worker_ends) = mpsc::channel(workers);
         let (started, mut all_started) = mpsc::channel(1);
-        let threads: io::Result<Vec<_>> = data::handovers(workers)
-            .into_iter()
-            .zip(receivers)
-            .enumerate()
-            .map(|(index, (handover, listeners))| {
-                let engine = Engine::new(Arc::clone(&shared), index);
-                let worker = Worker {
-                    index,
-                    listeners,
-                    grpc_routes: GrpcRoutes::new(
-                        engine,
-                        health_server.clone(),
-                        reflection(&self.config),
-                    ),
-                    connections: self.config.connections.clone(),
-                    connection_limit: self.connection_limit,
-                    handover,
-                    access_log: self.access_log.clone(),
-                    shared: Arc::clone(&shared),
-                    phase: phase_receiver.clone(),
-                    started: started.clone(),
-                };
-                start(worker, worker_ended.clone())
-            })
-            .collect();
-        let threads = threads.map_err(RunError::Start)?;
+        let plan = WorkerPlan {
+            connections: self.config.connections.clone(),
+            connection_limit: self.connection_limit,
+            reflection: reflection(&self.config),
+            access_log: self.access_log.clone(),
+            shared: Arc::clone(&shared),
+            phase: phase_receiver,
+            health: health_server,
+            ended: worker_ended,
+        };
+        let threads = plan.start(receivers, &started).map_err(RunError::Start)?;
         drop(started);
         // Ends when the last worker has dropped its end, be it by failing.
         let _all_started = runtime.block_on(all_started.recv());
@@ -199,6 +186,46 @@ impl App {
             http: (!http.is_empty()).then(|| http.join(" ")),
             admin: self.admin_addr().map(text),
         }
+    }
+}
+
+/// What all workers are started with.
+struct WorkerPlan {
+    connections: Connections,
+    connection_limit: usize,
+    reflection: Reflection,
+    access_log: Option<AccessLog>,
+    shared: Arc<Shared>,
+    phase: PhaseReceiver,
+    health: HealthServer<HealthService>,
+    ended: mpsc::Sender<usize>,
+}
+
+impl WorkerPlan {
+    /// Starts one worker for each receiver of listeners.
+    fn start(
+        &self,
+        receivers: Vec<ListenerReceiver>,
+        started: &mpsc::Sender<Infallible>,
+    ) -> io::Result<Vec<thread::JoinHandle<()>>> {
+        let workers = data::handovers(receivers.len()).into_iter().zip(receivers);
+        let start = |(index, (handover, listeners))| {
+            let engine = Engine::new(Arc::clone(&self.shared), index);
+            let worker = Worker {
+                index,
+                listeners,
+                grpc_routes: GrpcRoutes::new(engine, self.health.clone(), self.reflection),
+                connections: self.connections.clone(),
+                connection_limit: self.connection_limit,
+                handover,
+                access_log: self.access_log.clone(),
+                shared: Arc::clone(&self.shared),
+                phase: self.phase.clone(),
+                started: started.clone(),
+            };
+            start(worker, self.ended.clone())
+        };
+        workers.enumerate().map(start).collect()
     }
 }
 

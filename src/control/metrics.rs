@@ -153,8 +153,8 @@ impl Shards {
     }
 
     fn upstreams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        for (name, help, kind, value) in BY_BACKEND {
-            self.by_backend(encoder, name, help, kind, value)?;
+        for metric in &BY_BACKEND {
+            self.by_backend(encoder, metric)?;
         }
         let help = "Requests that wait for a backend";
         let mut metric =
@@ -167,24 +167,17 @@ impl Shards {
         Ok(())
     }
 
-    fn by_backend(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        name: &str,
-        help: &str,
-        kind: MetricType,
-        value: fn(&BackendStats) -> u64,
-    ) -> fmt::Result {
-        let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+    fn by_backend(&self, encoder: &mut DescriptorEncoder<'_>, told: &BackendMetric) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(told.name, told.help, None, told.kind)?;
         for upstream in self.0.snapshot.load_full().upstreams.iter() {
             for member in upstream.members.iter() {
                 let labels = [
                     ("upstream", upstream.name().to_owned()),
                     ("backend", member.backend.to_string()),
                 ];
-                let value = value(&member.backend.stats);
+                let value = (told.value)(&member.backend.stats);
                 let metric = metric.encode_family(&labels)?;
-                if matches!(kind, MetricType::Counter) {
+                if matches!(told.kind, MetricType::Counter) {
                     ConstCounter::new(value).encode(metric)?;
                 } else {
                     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)?;
@@ -290,60 +283,68 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64
     ConstGauge::new(value).encode(metric)
 }
 
+/// One thing that is told of each backend.
+struct BackendMetric {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    value: fn(&BackendStats) -> u64,
+}
+
 /// What is told of each backend.
-const BY_BACKEND: [(&str, &str, MetricType, fn(&BackendStats) -> u64); 9] = [
-    (
-        "backend_responses",
-        "Response heads of a backend",
-        MetricType::Counter,
-        BackendStats::responses,
-    ),
-    (
-        "backend_failures",
-        "Attempts at a backend that got no response",
-        MetricType::Counter,
-        BackendStats::failures,
-    ),
-    (
-        "backend_in_flight",
-        "Requests in flight at a backend",
-        MetricType::Gauge,
-        |stats| stats.in_flight() as u64,
-    ),
-    (
-        "backend_available",
-        "1 if a backend takes requests",
-        MetricType::Gauge,
-        |stats| u64::from(stats.condition() == Condition::Available),
-    ),
-    (
-        "backend_healthy",
-        "1 if a backend passes its checks",
-        MetricType::Gauge,
-        |stats| u64::from(stats.condition() != Condition::Unhealthy),
-    ),
-    (
-        "backend_ejected",
-        "1 while a backend is left alone because its answers failed",
-        MetricType::Gauge,
-        |stats| u64::from(stats.condition() == Condition::Ejected),
-    ),
-    (
-        "backend_ejections",
-        "Times that a backend was ejected",
-        MetricType::Counter,
-        BackendStats::ejections,
-    ),
-    (
-        "backend_recoveries",
-        "Times that the checks found a backend healthy again",
-        MetricType::Counter,
-        |stats| stats.flips(Health::Healthy),
-    ),
-    (
-        "backend_falls",
-        "Times that the checks found a backend unhealthy",
-        MetricType::Counter,
-        |stats| stats.flips(Health::Unhealthy),
-    ),
+const BY_BACKEND: [BackendMetric; 9] = [
+    BackendMetric {
+        name: "backend_responses",
+        help: "Response heads of a backend",
+        kind: MetricType::Counter,
+        value: BackendStats::responses,
+    },
+    BackendMetric {
+        name: "backend_failures",
+        help: "Attempts at a backend that got no response",
+        kind: MetricType::Counter,
+        value: BackendStats::failures,
+    },
+    BackendMetric {
+        name: "backend_in_flight",
+        help: "Requests in flight at a backend",
+        kind: MetricType::Gauge,
+        value: |stats| stats.in_flight() as u64,
+    },
+    BackendMetric {
+        name: "backend_available",
+        help: "1 if a backend takes requests",
+        kind: MetricType::Gauge,
+        value: |stats| u64::from(stats.condition() == Condition::Available),
+    },
+    BackendMetric {
+        name: "backend_healthy",
+        help: "1 if a backend passes its checks",
+        kind: MetricType::Gauge,
+        value: |stats| u64::from(stats.condition() != Condition::Unhealthy),
+    },
+    BackendMetric {
+        name: "backend_ejected",
+        help: "1 while a backend is left alone because its answers failed",
+        kind: MetricType::Gauge,
+        value: |stats| u64::from(stats.condition() == Condition::Ejected),
+    },
+    BackendMetric {
+        name: "backend_ejections",
+        help: "Times that a backend was ejected",
+        kind: MetricType::Counter,
+        value: BackendStats::ejections,
+    },
+    BackendMetric {
+        name: "backend_recoveries",
+        help: "Times that the checks found a backend healthy again",
+        kind: MetricType::Counter,
+        value: |stats| stats.flips(Health::Healthy),
+    },
+    BackendMetric {
+        name: "backend_falls",
+        help: "Times that the checks found a backend unhealthy",
+        kind: MetricType::Counter,
+        value: |stats| stats.flips(Health::Unhealthy),
+    },
 ];

@@ -123,6 +123,10 @@ async fn flush_access_log(worker: std::rc::Weak<WorkerContext>) {
     }
 }
 
+/// A snapshot as a worker's requests share it. Counted within the worker, so that requests of
+/// different workers write no common count.
+type LocalSnapshot = Rc<Arc<Snapshot>>;
+
 /// What every connection of one worker uses. Never leaves the worker's thread.
 #[derive(Debug)]
 struct WorkerContext {
@@ -132,7 +136,7 @@ struct WorkerContext {
     retry_budgets: http::RetryBudgets,
     access_log: Option<Sink>,
     /// The latest that this worker saw.
-    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    snapshot: RefCell<LocalSnapshot>,
     grpc_routes: redirect::GrpcRoutes,
     connections: Connections,
     connection_limit: usize,
@@ -148,9 +152,8 @@ impl WorkerContext {
         self.shared.worker(self.index)
     }
 
-    /// The current snapshot, for as long as a request lasts. Counted within the worker, so that
-    /// requests of different workers write no common count.
-    fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    /// The current snapshot, for as long as a request lasts.
+    fn snapshot(&self) -> LocalSnapshot {
         let current = self.shared.snapshot.load();
         let mut known = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(&current, &known) {

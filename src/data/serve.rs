@@ -361,23 +361,35 @@ async fn drive<C: HttpConnection>(
             Event::Drained => return Driven::Ended(CloseCause::Drained),
             Event::Phase => {}
             Event::Watchdog => {
-                let (due_at, due) = connection.due();
-                let now = Instant::now();
-                match due {
-                    _ if due_at > now => {}
-                    Due::Close(cause) => return Driven::Ended(cause),
-                    // What is unsent goes first.
-                    Due::Park if !outbox.is_empty() => connection.progress(),
-                    Due::Park => return Driven::Parked,
-                    Due::Leave(cause) => {
-                        connection.leave(now, cause);
-                        http.graceful_shutdown();
-                    }
+                if let Some(driven) = meet_limit(http, outbox, connection) {
+                    return driven;
                 }
                 watchdog.as_mut().reset(connection.due().0);
             }
         }
     }
+}
+
+/// Does what a time limit asks, if one is due.
+fn meet_limit<C: HttpConnection>(
+    http: &mut C,
+    outbox: &Outbox,
+    connection: &Connection,
+) -> Option<Driven> {
+    let (due_at, due) = connection.due();
+    let now = Instant::now();
+    match due {
+        _ if due_at > now => {}
+        Due::Close(cause) => return Some(Driven::Ended(cause)),
+        // What is unsent goes first.
+        Due::Park if !outbox.is_empty() => connection.progress(),
+        Due::Park => return Some(Driven::Parked),
+        Due::Leave(cause) => {
+            connection.leave(now, cause);
+            http.graceful_shutdown();
+        }
+    }
+    None
 }
 
 /// What became of a connection that was driven.

@@ -143,7 +143,7 @@ fn ejection(section: Section<'_>) -> Option<EjectionPolicy> {
             None => defaults.failures,
         },
         time,
-        time_limit: time_limit.unwrap_or(defaults.time_limit.max(time)),
+        time_limit: time_limit.unwrap_or_else(|| defaults.time_limit.max(time)),
         percent_limit: share.unwrap_or(defaults.percent_limit),
     })
 }

@@ -171,16 +171,8 @@ impl Work<'_> {
         let limit = self.upstream.settings.in_flight_limit;
         // Those who wait come first.
         let may_go = limit.is_none() || self.upstream.queue.waiting() == 0;
-        while may_go {
-            match self.pick(self.upstream, tried) {
-                Pick::Backend(backend) => {
-                    if let Some(in_flight) = InFlight::begin(backend, limit) {
-                        return Ok(in_flight);
-                    }
-                }
-                Pick::Busy => break,
-                Pick::NoneLeft => return Err(self.no_backend()),
-            }
+        if may_go && let Some(in_flight) = self.begin_on(self.upstream, tried)? {
+            return Ok(in_flight);
         }
         let queue = self.upstream.settings.queue;
         let place = self.upstream.queue.enter(queue.length);
@@ -207,33 +199,40 @@ impl Work<'_> {
             // Others may be available by now.
             let snapshot = self.worker.snapshot();
             let upstream = current(&snapshot, self.upstream);
-            match self.pick(upstream, tried) {
-                Pick::Backend(backend) => {
-                    let limit = upstream.settings.in_flight_limit;
-                    if let Some(in_flight) = InFlight::begin(backend, limit) {
-                        return Ok(in_flight);
-                    }
-                }
-                Pick::Busy => {}
-                Pick::NoneLeft => return Err(self.no_backend()),
+            if let Some(in_flight) = self.begin_on(upstream, tried)? {
+                return Ok(in_flight);
             }
             room.await;
         }
     }
 
-    fn pick<'u>(&self, upstream: &'u Upstream, tried: &[usize]) -> Pick<'u> {
-        upstream.pick(&self.sending.key, tried, |below| fastrand::usize(..below))
-    }
-
-    fn no_backend(&self) -> ForwardError {
-        ForwardError::NoBackend {
-            upstream: self.upstream.name().to_owned(),
+    /// Counts the request at a backend of the upstream; `None` if all are full.
+    fn begin_on(
+        &self,
+        upstream: &Upstream,
+        tried: &[usize],
+    ) -> Result<Option<InFlight>, ForwardError> {
+        loop {
+            let random = |below| fastrand::usize(..below);
+            let backend = match upstream.pick(&self.sending.key, tried, random) {
+                Pick::Backend(backend) => backend,
+                Pick::Busy => return Ok(None),
+                Pick::NoneLeft => {
+                    let upstream = self.upstream.name().to_owned();
+                    return Err(ForwardError::NoBackend { upstream });
+                }
+            };
+            let limit = upstream.settings.in_flight_limit;
+            // Somebody may have been faster.
+            if let Some(in_flight) = InFlight::begin(backend, limit) {
+                return Ok(Some(in_flight));
+            }
         }
     }
 
     /// Sends the request to one backend, on a kept connection if there is one.
     async fn attempt(
-        &mut self,
+        &self,
         in_flight: &InFlight,
         kept: Kept,
     ) -> Result<(BackendConn, Response<Incoming>), Failure> {
@@ -302,7 +301,7 @@ impl Work<'_> {
 
     /// Sends the request on a connection and waits for the response's head.
     async fn send(
-        &mut self,
+        &self,
         mut conn: BackendConn,
         backend: &Backend,
         freshness: Freshness,

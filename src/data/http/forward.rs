@@ -1,6 +1,6 @@
 //! One request: which route it takes, and what its head says to the backend.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{net::IpAddr, rc::Rc};
 
 use http::{
     HeaderValue, Method, Request, Response, Uri, Version, header, request, uri::PathAndQuery,
@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     data::{
-        WorkerContext,
+        LocalSnapshot, WorkerContext,
         connection::Connection,
         error::ForwardError,
         http::{
@@ -26,7 +26,7 @@ use crate::{
         },
     },
     route::{Prefix, Route},
-    state::{HttpSettings, Snapshot, Upstream},
+    state::{HttpSettings, Upstream},
 };
 
 /// Where a request came in, and what it is answered by.
@@ -34,7 +34,7 @@ use crate::{
 pub(super) struct Exchange {
     connection: Rc<Connection>,
     worker: Rc<WorkerContext>,
-    snapshot: Rc<Arc<Snapshot>>,
+    snapshot: LocalSnapshot,
     listener: usize,
     peer: Rc<Peer>,
 }
