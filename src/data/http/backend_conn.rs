@@ -1,6 +1,13 @@
 //! One connection to a backend: made, used for a request, kept or closed.
 
-use std::{cell::Cell, fmt, rc::Rc};
+use std::{
+    cell::Cell,
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
 
 use http::{Request, Response};
 use hyper::{
@@ -28,16 +35,48 @@ pub(super) enum BackendConn {
 }
 
 /// An HTTP/1.1 connection. Closed when it is dropped, whatever is still unwritten on it.
-#[derive(Debug)]
+///
+/// Whoever uses it drives it: there is no task beside the request's own, so that a request costs no
+/// switch between tasks. Measured with small bodies, that takes a fifth off a request. While it is
+/// kept, nobody drives it; what happened to it meanwhile is seen when it is taken.
 pub(super) struct Http1Conn {
-    /// Sends requests on it.
-    pub(super) sender: http1::SendRequest<RequestBody>,
-    driver: AbortHandle,
+    sender: http1::SendRequest<RequestBody>,
+    driver: Pin<Box<dyn Future<Output = hyper::Result<()>>>>,
+    is_done: bool,
 }
 
-impl Drop for Http1Conn {
-    fn drop(&mut self) {
-        self.driver.abort();
+impl Http1Conn {
+    /// Moves bytes both ways, as far as they go now.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.is_done {
+            // What broke shows in the response or its body.
+            self.is_done = self.driver.as_mut().poll(cx).is_ready();
+        }
+    }
+
+    /// Whether it can take a request now: everything of the one before was sent and read, and the
+    /// backend did not close it.
+    pub(super) fn is_ready(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.is_done && self.sender.is_ready()
+    }
+
+    /// Waits until it can take a request; `false` if it never will.
+    pub(super) async fn becomes_ready(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.drive(cx);
+            if self.is_done {
+                return Poll::Ready(false);
+            }
+            self.sender.poll_ready(cx).map(|ready| ready.is_ok())
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Http1Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http1Conn").finish_non_exhaustive()
     }
 }
 
@@ -114,8 +153,11 @@ impl BackendConn {
                 let mut settings = http1::Builder::new();
                 settings.max_buf_size(RESPONSE_HEAD_BYTES_MAX);
                 let (sender, driver) = settings.handshake(io).await?;
-                let driver = spawn(driver.with_upgrades());
-                Ok(Self::Http1(Http1Conn { sender, driver }))
+                Ok(Self::Http1(Http1Conn {
+                    sender,
+                    driver: Box::pin(driver.with_upgrades()),
+                    is_done: false,
+                }))
             }
             HttpVersion::Http2 => {
                 let mut settings = http2::Builder::new(LocalExecutor);
@@ -136,6 +178,13 @@ impl BackendConn {
         }
     }
 
+    /// Moves bytes both ways, as far as they go now. HTTP/2 does so by itself.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Self::Http1(conn) = self {
+            conn.drive(cx);
+        }
+    }
+
     /// What is spoken on it.
     pub(super) fn version(&self) -> HttpVersion {
         match self {
@@ -150,7 +199,14 @@ impl BackendConn {
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match self {
-            Self::Http1(conn) => conn.sender.try_send_request(request).await,
+            Self::Http1(conn) => {
+                let mut sending = pin!(conn.sender.try_send_request(request));
+                poll_fn(|cx| {
+                    conn.drive(cx);
+                    sending.as_mut().poll(cx)
+                })
+                .await
+            }
             Self::Http2(share) => share.0.sender.clone().try_send_request(request).await,
         }
     }

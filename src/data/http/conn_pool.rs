@@ -54,9 +54,9 @@ impl ConnPool {
             return Some(BackendConn::Http2(conn.share()));
         }
         let mut now = None;
-        while let Some(Idle { conn, since }) = kept.idle.pop() {
+        while let Some(Idle { mut conn, since }) = kept.idle.pop() {
             let now = *now.get_or_insert_with(Instant::now);
-            if conn.sender.is_ready() && now - since < IDLE_TIME_MAX {
+            if now - since < IDLE_TIME_MAX && conn.is_ready() {
                 return Some(BackendConn::Http1(conn));
             }
         }
@@ -98,8 +98,8 @@ impl ConnPool {
         let now = Instant::now();
         let is_old = |since: Instant| now - since >= IDLE_TIME_MAX;
         self.kept.borrow_mut().retain(|_, kept| {
-            let idle = |idle: &Idle| !idle.conn.sender.is_closed() && !is_old(idle.since);
-            kept.idle.retain(idle);
+            kept.idle
+                .retain_mut(|idle| !is_old(idle.since) && idle.conn.is_ready());
             kept.shared
                 .retain(|conn| !conn.is_closed() && !conn.idle_since().is_some_and(is_old));
             let in_use = Rc::strong_count(&kept.connecting) > 1;

@@ -134,6 +134,16 @@ impl ProxyBody {
 }
 
 impl Forwarded {
+    /// Whoever wants the body moves the connection that it comes on.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        match (&polled, &mut self.lease) {
+            (Poll::Pending, Some(lease)) => lease.conn.drive(cx),
+            (_, _) => return polled,
+        }
+        Pin::new(&mut self.incoming).poll_frame(cx)
+    }
+
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -142,7 +152,7 @@ impl Forwarded {
         if overdue.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Some(Err(BodyError::TotalTimeout)));
         }
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let polled = self.poll_incoming(cx);
         let ended = match &polled {
             Poll::Ready(None) => true,
             Poll::Ready(Some(Ok(_))) => self.incoming.is_end_stream(),
@@ -245,12 +255,12 @@ impl Lease {
         }
         let backend = in_flight.backend().id;
         drop(in_flight);
-        if conn.sender.is_ready() {
+        if conn.is_ready() {
             worker.conn_pool.put(backend, conn);
             return;
         }
         task::spawn_local(async move {
-            if let Ok(Ok(())) = timeout(READY_TIME_MAX, conn.sender.ready()).await {
+            if let Ok(true) = timeout(READY_TIME_MAX, conn.becomes_ready()).await {
                 worker.conn_pool.put(backend, conn);
             }
         });
@@ -265,6 +275,6 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// What a connection may take to become ready after its response was read. It is ready as soon as
-/// its task has run, unless the backend left a part of the request unread.
+/// What a connection may take to become ready after its response was read. It mostly is at once,
+/// unless the backend left a part of the request unread.
 const READY_TIME_MAX: Duration = Duration::from_secs(1);

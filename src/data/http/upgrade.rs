@@ -5,6 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     io,
     pin::Pin,
     rc::Rc,
@@ -48,7 +49,7 @@ pub(super) fn asked_for(
 pub(in crate::data) struct Tunnel {
     upgraded: OnUpgrade,
     /// Keeps the backend's count and connection.
-    _lease: Lease,
+    lease: Lease,
     idle_timeout: Duration,
     /// Keeps the call in flight and the log line open.
     held: RefCell<Option<(Call, Option<Box<Record>>)>>,
@@ -67,7 +68,7 @@ pub(super) fn accept(
     headers::ask_for_upgrade(response.headers_mut(), protocol);
     let tunnel = Tunnel {
         upgraded,
-        _lease: lease,
+        lease,
         idle_timeout,
         held: RefCell::new(None),
     };
@@ -84,8 +85,12 @@ impl Tunnel {
 
     /// Carries bytes both ways until both sides ended, one broke, or neither sent anything for
     /// too long. One side's end is passed on, and the other may go on.
-    pub(in crate::data) async fn carry(self, client: TunnelSocket) -> io::Result<()> {
-        let upgraded = self.upgraded.await.map_err(io::Error::other)?;
+    pub(in crate::data) async fn carry(mut self, client: TunnelSocket) -> io::Result<()> {
+        let upgraded = poll_fn(|cx| {
+            self.lease.conn.drive(cx);
+            Pin::new(&mut self.upgraded).poll(cx)
+        });
+        let upgraded = upgraded.await.map_err(io::Error::other)?;
         let moved_at = Rc::new(Cell::new(Instant::now()));
         let mut client = Watched {
             stream: client,
