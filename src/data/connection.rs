@@ -30,6 +30,14 @@ pub(super) struct Connection {
     watches: Cell<u32>,
     /// When a body last moved, a call last ended, or the first of those in flight began.
     progress_at: Cell<Instant>,
+    /// Request bodies that did not come to an end yet. Until they do, what arrives is no head.
+    uploads: Cell<u32>,
+    /// Whether the client may still be sending what nobody reads.
+    left_unread: Cell<bool>,
+    /// When the call in flight must be over, however slowly the client reads (HTTP/1.1).
+    call_deadline: Cell<Option<Instant>>,
+    /// What the calls in flight may take without moving.
+    stall_timeout: Cell<Duration>,
     /// When the first byte of an unfinished HTTP/1.1 head came.
     head_since: Cell<Option<Instant>>,
     /// When and why it was asked to leave by a time limit.
@@ -59,6 +67,10 @@ impl Connection {
             calls: Cell::new(0),
             watches: Cell::new(0),
             progress_at: Cell::new(now),
+            uploads: Cell::new(0),
+            left_unread: Cell::new(false),
+            call_deadline: Cell::new(None),
+            stall_timeout: Cell::new(Duration::ZERO),
             head_since: Cell::new(None),
             leaving: Cell::new(None),
             last_answers: Cell::new(false),
@@ -87,7 +99,8 @@ impl Connection {
 
     /// Notes that the client sent something.
     pub(super) fn bytes_arrived(&self) {
-        let between_calls = self.calls.get() == 0 && self.head_since.get().is_none();
+        let is_idle = self.calls.get() == 0 && self.uploads.get() == 0;
+        let between_calls = is_idle && self.head_since.get().is_none();
         if self.protocol == Protocol::Http1 && between_calls {
             self.head_since.set(Some(Instant::now()));
         }
@@ -100,6 +113,7 @@ impl Connection {
             self.progress_at.set(now);
         }
         self.head_since.set(None);
+        self.stall_timeout.set(self.longest_wait());
         self.calls.set(self.calls.get() + 1);
         self.worker.state().stats.calls_started.increment();
         Call {
@@ -112,6 +126,34 @@ impl Connection {
     /// Notes that a body moved.
     pub(super) fn progress(&self) {
         self.progress_at.set(Instant::now());
+    }
+
+    /// Notes a request body that is still to come.
+    pub(super) fn upload_began(&self) {
+        self.uploads.set(self.uploads.get() + 1);
+    }
+
+    /// Notes that a request body came to its end, or that nobody wants it any more.
+    pub(super) fn upload_ended(&self) {
+        self.uploads.set(self.uploads.get() - 1);
+    }
+
+    /// Notes that the rest of a request body is read by nobody, so that the close must wait for
+    /// the client to have read its answer.
+    pub(super) fn left_unread(&self) {
+        self.left_unread.set(true);
+    }
+
+    /// Whether the client may still be sending.
+    pub(super) fn is_left_unread(&self) -> bool {
+        self.left_unread.get()
+    }
+
+    /// Notes when the call in flight must be over.
+    pub(super) fn must_end_by(&self, deadline: Option<Instant>) {
+        if self.protocol == Protocol::Http1 {
+            self.call_deadline.set(deadline);
+        }
     }
 
     /// Notes that a client reads the response until the connection ends (HTTP/1.0).
@@ -180,7 +222,7 @@ impl Connection {
         let progress_at = self.progress_at.get();
         let age = (self.age_limit_at, Due::Leave(CloseCause::AgeLimit));
         let next = match (self.calls.get(), self.watches.get()) {
-            (0, 0) if self.protocol == Protocol::Http1 && !self.last_answers.get() => {
+            (0, 0) if self.may_park() => {
                 (progress_at + PARK_AFTER.min(limits.idle_timeout), Due::Park)
             }
             (0, 0) => (
@@ -188,10 +230,7 @@ impl Connection {
                 Due::Leave(CloseCause::IdleTimeout),
             ),
             (0, _) => age,
-            (_, _) => (
-                progress_at + self.stall_timeout(),
-                Due::Close(CloseCause::Stalled),
-            ),
+            (_, _) => (self.stalls_at(progress_at), Due::Close(CloseCause::Stalled)),
         };
         // Nothing tells an HTTP/1.1 client to leave but the close, which races with its next
         // request: such a connection has no age limit.
@@ -207,12 +246,24 @@ impl Connection {
         self.progress_at.get() + self.worker.connections.idle_timeout
     }
 
+    /// Whether nothing at all is under way.
+    fn may_park(&self) -> bool {
+        self.protocol == Protocol::Http1 && self.uploads.get() == 0 && !self.last_answers.get()
+    }
+
+    fn stalls_at(&self, progress_at: Instant) -> Instant {
+        let stalled = progress_at + self.stall_timeout.get();
+        let deadline = self.call_deadline.get();
+        // The call's own limit comes first, where the client lets it.
+        deadline.map_or(stalled, |deadline| stalled.min(deadline + STALL_MARGIN))
+    }
+
     /// Whatever a call waits for has a limit of its own, which must come first.
-    fn stall_timeout(&self) -> Duration {
+    fn longest_wait(&self) -> Duration {
         let idle_timeout = self.worker.connections.idle_timeout;
         let longest = match self.face {
             Face::Redirect => self.worker.redirect.call_timeout(),
-            Face::Http(_) => self.worker.shared.snapshot.load().longest_wait,
+            Face::Http(_) => self.worker.snapshot().longest_wait,
         };
         idle_timeout.max(longest) + STALL_MARGIN
     }
@@ -296,6 +347,7 @@ impl Drop for Call {
             stats.faults(Cause::ClientClosed).increment();
         }
         self.connection.calls.set(self.connection.calls.get() - 1);
+        self.connection.call_deadline.set(None);
         let ended_at = match (self.connection.face, self.answered_at) {
             (Face::Redirect, Some(answered_at)) => answered_at,
             // A forwarded body may have gone on for long after its head.

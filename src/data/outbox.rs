@@ -25,6 +25,8 @@ struct Sending {
     /// Gone once the connection is to be reset.
     socket: Option<OwnedWriteHalf>,
     unsent: BytesMut,
+    /// Whether the writer was made to wait, so that it holds more.
+    blocked: bool,
 }
 
 impl Outbox {
@@ -32,6 +34,7 @@ impl Outbox {
         Self(RefCell::new(Sending {
             socket: Some(socket),
             unsent: BytesMut::new(),
+            blocked: false,
         }))
     }
 
@@ -40,9 +43,10 @@ impl Outbox {
         self.0.borrow_mut().poll_send(cx)
     }
 
-    /// Whether everything was sent.
+    /// Whether everything was sent, and whoever writes holds nothing back.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().unsent.is_empty()
+        let sending = self.0.borrow();
+        sending.unsent.is_empty() && !sending.blocked
     }
 
     /// The sending half, unless it was to be reset.
@@ -57,21 +61,9 @@ impl Outbox {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut sending = self.0.borrow_mut();
-        let len = parts.iter().map(|part| part.len()).sum();
-        if sending.unsent.len() + len > UNSENT_BYTES_MAX {
-            ready!(sending.poll_send(cx))?;
-        }
-        if len > UNSENT_BYTES_MAX {
-            // Not worth a copy.
-            return Pin::new(sending.socket()?).poll_write_vectored(cx, parts);
-        }
-        if sending.unsent.capacity() == 0 {
-            sending.unsent.reserve(UNSENT_BYTES_START);
-        }
-        for part in parts {
-            sending.unsent.extend_from_slice(part);
-        }
-        Poll::Ready(Ok(len))
+        let polled = sending.poll_write(cx, parts);
+        sending.blocked = polled.is_pending();
+        polled
     }
 
     /// Sends everything, then ends the sending direction.
@@ -92,7 +84,7 @@ enum Leftover {
 
 impl Outbox {
     /// Ends the sending direction, then reads and discards what the client still sends, until it
-    /// closes or a bound is met.
+    /// closes or takes too long.
     ///
     /// Closing a socket with unread input resets it, and a reset makes the client's system throw
     /// away our last words: the 400 or the GOAWAY that says what was wrong. Only needed where
@@ -109,9 +101,6 @@ impl Outbox {
                 match self.discard() {
                     Leftover::Ended => return Poll::Ready(()),
                     Leftover::Nothing if bytes == 0 && !more_is_coming => return Poll::Ready(()),
-                    Leftover::Discarded(more) if bytes + more > LINGER_BYTES_MAX => {
-                        return Poll::Ready(());
-                    }
                     Leftover::Discarded(more) => bytes += more,
                     Leftover::Nothing => {}
                 }
@@ -161,6 +150,28 @@ impl Sending {
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        if self.unsent.len() + len > UNSENT_BYTES_MAX {
+            ready!(self.poll_send(cx))?;
+        }
+        if len > UNSENT_BYTES_MAX {
+            // Not worth a copy.
+            return Pin::new(self.socket()?).poll_write_vectored(cx, parts);
+        }
+        if self.unsent.capacity() == 0 {
+            self.unsent.reserve(UNSENT_BYTES_START);
+        }
+        for part in parts {
+            self.unsent.extend_from_slice(part);
+        }
+        Poll::Ready(Ok(len))
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unsent.is_empty() {
             return Poll::Ready(Ok(()));
@@ -184,6 +195,5 @@ impl Sending {
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// Room for some forty answers of the redirect service.
 const UNSENT_BYTES_START: usize = 4 * 1024;
-/// Bounds on what is read only to be thrown away.
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
-const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long is read what is only thrown away.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(2);

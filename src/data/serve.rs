@@ -39,7 +39,7 @@ use crate::{
         http::{HttpService, Tunnel},
         outbox::Outbox,
         redirect::RedirectService,
-        socket::{Opening, Socket, read_opening},
+        socket::{Socket, read_opening},
         tunnel_socket::TunnelSocket,
     },
     listener::Face,
@@ -83,7 +83,12 @@ async fn run(worker: &Rc<WorkerContext>, face: Face, mut stream: TcpStream) -> C
         };
         stream = match spoken.await {
             Spoken::Ended(cause) => return cause,
-            Spoken::Parked(stream) => stream,
+            Spoken::Parked(stream, unread) if unread.is_empty() => stream,
+            Spoken::Parked(same, unread) => {
+                // The next head has begun.
+                (stream, opening) = (same, unread);
+                continue;
+            }
         };
         let time_left = connection.idle_until() - Instant::now();
         opening = match open(worker, &mut stream, time_left).await {
@@ -99,8 +104,8 @@ async fn run(worker: &Rc<WorkerContext>, face: Face, mut stream: TcpStream) -> C
 /// What became of a connection that hyper spoke on.
 enum Spoken {
     Ended(CloseCause),
-    /// It waits for its next request without buffers.
-    Parked(TcpStream),
+    /// It waits for its next request without buffers, or has what came of it already.
+    Parked(TcpStream, Bytes),
 }
 
 /// Lets hyper speak the connection's protocol.
@@ -163,12 +168,20 @@ where
     let Parts { io, read_buf, .. } = http.into_parts();
     drop(shared_outbox);
     let reader = io.into_inner().into_reader();
-    // Nothing was read, as a head that began would not be idle.
     let writer = Rc::into_inner(outbox).and_then(Outbox::into_writer);
     match writer.map(|writer| reader.reunite(writer)) {
-        Some(Ok(stream)) if read_buf.is_empty() => Spoken::Parked(stream),
-        Some(_) | None => Spoken::Ended(CloseCause::ConnectionError),
+        Some(Ok(stream)) => Spoken::Parked(stream, without_blank_lines(read_buf)),
+        Some(Err(_)) | None => Spoken::Ended(CloseCause::ConnectionError),
     }
+}
+
+/// Some clients end a body by a line break that is no part of it (RFC 9112 section 2.2).
+fn without_blank_lines(mut bytes: Bytes) -> Bytes {
+    let blank = bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    let blank = blank.count();
+    bytes.split_off(blank)
 }
 
 /// Carries a tunnel until it ends or the process does.
@@ -189,7 +202,7 @@ async fn open(
     worker: &WorkerContext,
     stream: &mut TcpStream,
     time: Duration,
-) -> Result<(Protocol, Opening), Unopened> {
+) -> Result<(Protocol, Bytes), Unopened> {
     let mut phase = worker.phase.clone();
     let opening = timeout(time, read_opening(stream));
     tokio::select! {
@@ -266,7 +279,8 @@ where
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         if !self.is_done {
-            ready!(self.http.poll_without_shutdown(cx))?;
+            // This writes out what hyper holds, unlike `poll_without_shutdown`.
+            ready!(Pin::new(&mut self.http).poll(cx))?;
             self.is_done = true;
         }
         if self.connection.is_tunnel() {
@@ -353,7 +367,8 @@ async fn drive<C: HttpConnection>(
                 if connection.is_broken() {
                     outbox.reset_on_close();
                 } else {
-                    outbox.linger(ended.is_err()).await;
+                    let more_is_coming = ended.is_err() || connection.is_left_unread();
+                    outbox.linger(more_is_coming).await;
                 }
                 return Driven::Ended(connection.cause_of_end(phase_now, ended));
             }

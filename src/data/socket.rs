@@ -1,10 +1,5 @@
 //! A client's socket with the bytes that were already read off it.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "`from <= until <= bytes.len()` holds in `Opening`"
-)]
-
 use std::{
     io,
     pin::Pin,
@@ -12,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::{TcpStream, tcp::OwnedReadHalf},
@@ -28,24 +24,22 @@ use crate::{
 /// # Errors
 ///
 /// When the socket breaks, or closes before its protocol is known.
-pub(super) async fn read_opening(stream: &mut TcpStream) -> io::Result<(Protocol, Opening)> {
-    let mut opening = Opening {
-        bytes: [0; PREFACE.len()],
-        from: 0,
-        until: 0,
-    };
+pub(super) async fn read_opening(stream: &mut TcpStream) -> io::Result<(Protocol, Bytes)> {
+    let mut seen = BytesMut::with_capacity(PREFACE.len());
     loop {
-        let read = stream.read(&mut opening.bytes[opening.until..]).await?;
+        let missing = PREFACE.len() - seen.len();
+        let read = (&mut *stream)
+            .take(missing as u64)
+            .read_buf(&mut seen)
+            .await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        opening.until += read;
-        let seen = opening.unread();
-        if seen == PREFACE {
-            return Ok((Protocol::Http2, opening));
+        if *seen == PREFACE[..] {
+            return Ok((Protocol::Http2, seen.freeze()));
         }
-        if !PREFACE.starts_with(seen) {
-            return Ok((Protocol::Http1, opening));
+        if !PREFACE.starts_with(&seen) {
+            return Ok((Protocol::Http1, seen.freeze()));
         }
     }
 }
@@ -53,24 +47,11 @@ pub(super) async fn read_opening(stream: &mut TcpStream) -> io::Result<(Protocol
 /// The client's part of an HTTP/2 connection preface (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The first bytes of a connection, handed on by [`Socket`] before it reads more.
-#[derive(Debug)]
-pub(super) struct Opening {
-    bytes: [u8; PREFACE.len()],
-    from: usize,
-    until: usize,
-}
-
-impl Opening {
-    fn unread(&self) -> &[u8] {
-        &self.bytes[self.from..self.until]
-    }
-}
-
 /// What hyper reads from and writes to.
 #[derive(Debug)]
 pub(super) struct Socket {
-    opening: Opening,
+    /// What was read before hyper was there; handed on before more is read.
+    opening: Bytes,
     reader: OwnedReadHalf,
     outbox: Rc<Outbox>,
     connection: Rc<Connection>,
@@ -78,7 +59,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(
-        opening: Opening,
+        opening: Bytes,
         reader: OwnedReadHalf,
         outbox: Rc<Outbox>,
         connection: Rc<Connection>,
@@ -106,11 +87,9 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        let unread = socket.opening.unread();
-        if !unread.is_empty() {
-            let taken = unread.len().min(buf.remaining());
-            buf.put_slice(&unread[..taken]);
-            socket.opening.from += taken;
+        if !socket.opening.is_empty() {
+            let taken = socket.opening.len().min(buf.remaining());
+            buf.put_slice(&socket.opening.split_to(taken));
             socket.connection.bytes_arrived();
             return Poll::Ready(Ok(()));
         }

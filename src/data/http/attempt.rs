@@ -8,7 +8,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use crate::{
@@ -44,6 +44,8 @@ pub(super) struct Sending {
     pub(super) upload: Rc<Upload>,
     /// Whether there is a body that does not say how long it is.
     pub(super) unknown_length: bool,
+    /// Whether also an empty body must say how long it is.
+    pub(super) wants_length: bool,
     /// Whether the client reads trailers.
     pub(super) wants_trailers: bool,
     /// The protocol that the client wants to switch to.
@@ -58,6 +60,8 @@ pub(super) struct Answered {
     pub(super) lease: Lease,
     /// The protocol that both sides switch to.
     pub(super) upgrade: Option<HeaderValue>,
+    /// What was asked.
+    pub(super) method: Method,
 }
 
 /// Why an attempt failed.
@@ -92,6 +96,7 @@ impl Work<'_> {
                 Some(in_flight) => in_flight,
                 None => match self.begin(&tried).await {
                     Ok(in_flight) => in_flight,
+                    // The first failure says more than that nobody else is there.
                     Err(error) => return Err(failed.unwrap_or(error)),
                 },
             };
@@ -156,6 +161,7 @@ impl Work<'_> {
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         Ok(Answered {
             upgrade: self.sending.upgrade.filter(|_| switches),
+            method: self.sending.method,
             response,
             lease: Lease {
                 worker: Rc::clone(self.worker),
@@ -175,6 +181,14 @@ impl Work<'_> {
             return Ok(in_flight);
         }
         let queue = self.upstream.settings.queue;
+        if !tried.is_empty() {
+            // One who may not take just any backend would take signs that others could use.
+            return Err(ForwardError::QueueFull {
+                upstream: self.upstream.name().to_owned(),
+                length: queue.length,
+            });
+        }
+        self.sending.upload.progress();
         let place = self.upstream.queue.enter(queue.length);
         let Some(place) = place else {
             return Err(ForwardError::QueueFull {
@@ -243,19 +257,20 @@ impl Work<'_> {
             // A tunnel takes its connection with it.
             (Kept::Take, Some(_)) | (Kept::Leave, _) => None,
         };
-        match reused {
-            Some(conn) => self.send(conn, backend, Freshness::Reused).await,
-            None => {
-                let conn = self.connect(backend).await.map_err(|error| Failure {
-                    error,
-                    again: Again::Elsewhere,
-                })?;
-                self.send(conn, backend, Freshness::Fresh).await
-            }
-        }
+        let (conn, freshness) = match reused {
+            Some(conn) => (conn, Freshness::Reused),
+            None => self.connect(backend).await.map_err(|error| Failure {
+                error,
+                again: Again::Elsewhere,
+            })?,
+        };
+        self.send(conn, backend, freshness).await
     }
 
-    async fn connect(&self, backend: &Arc<Backend>) -> Result<BackendConn, ForwardError> {
+    async fn connect(
+        &self,
+        backend: &Arc<Backend>,
+    ) -> Result<(BackendConn, Freshness), ForwardError> {
         let connect_timeout = self.upstream.settings.connect_timeout;
         match timeout(connect_timeout, self.open(backend)).await {
             Ok(opened) => opened,
@@ -266,7 +281,7 @@ impl Work<'_> {
         }
     }
 
-    async fn open(&self, backend: &Arc<Backend>) -> Result<BackendConn, ForwardError> {
+    async fn open(&self, backend: &Arc<Backend>) -> Result<(BackendConn, Freshness), ForwardError> {
         let pool = &self.worker.conn_pool;
         let wanted = match self.sending.upgrade {
             Some(_) => Dialing::Http1,
@@ -284,7 +299,7 @@ impl Work<'_> {
         if connecting.is_some()
             && let Some(conn) = pool.take(backend.id)
         {
-            return Ok(conn);
+            return Ok((conn, Freshness::Reused));
         }
         let dialed = dial(backend, self.upstream, wanted).await;
         let (stream, version) = dialed.map_err(|source| ForwardError::Connect {
@@ -296,7 +311,7 @@ impl Work<'_> {
         if connecting.is_some() {
             pool.opened(backend.id, &conn);
         }
-        Ok(conn)
+        Ok((conn, Freshness::Fresh))
     }
 
     /// Sends the request on a connection and waits for the response's head.
@@ -325,6 +340,7 @@ impl Work<'_> {
             sent = conn.send(request) => sent,
             () = no_response(upload, timeouts) => {
                 let timeout = timeouts.response;
+                conn.note_silence();
                 return Err(Failure::last(ForwardError::ResponseTimeout { timeout }));
             }
         };
@@ -347,7 +363,8 @@ impl Work<'_> {
             (Freshness::Reused, _) => ForwardError::StaleConnection,
             (Freshness::Fresh, _) => ForwardError::NoResponse,
         };
-        let may_repeat = unprocessed || self.sending.method.is_idempotent();
+        let is_harmless = unprocessed || self.sending.method.is_idempotent();
+        let may_repeat = is_harmless && upload.can_be_repeated();
         Err(Failure {
             error,
             again: match freshness {
@@ -379,6 +396,10 @@ impl Sending {
                     request
                         .headers_mut()
                         .insert(header::TRANSFER_ENCODING, chunked);
+                } else if self.wants_length && request.body().is_end_stream() {
+                    // Some servers answer 411, or wait (RFC 9110 section 8.6).
+                    let none = HeaderValue::from_static("0");
+                    request.headers_mut().insert(header::CONTENT_LENGTH, none);
                 }
             }
             HttpVersion::Http2 => {

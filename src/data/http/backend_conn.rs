@@ -85,6 +85,10 @@ pub(super) struct Http2Conn {
     sender: http2::SendRequest<RequestBody>,
     driver: AbortHandle,
     streams: Cell<u32>,
+    /// Streams that the backend allows at a time.
+    streams_max: Rc<Cell<usize>>,
+    /// Whether it takes no more requests, as the backend was silent on it.
+    leaving: Cell<bool>,
     /// When its last stream ended, or it was made.
     idle_since: Cell<Instant>,
 }
@@ -92,12 +96,13 @@ pub(super) struct Http2Conn {
 impl Http2Conn {
     /// Whether it may carry one more request.
     pub(super) fn has_room(&self) -> bool {
-        self.sender.is_ready() && self.streams.get() < STREAMS_MAX
+        let streams = self.streams.get() as usize;
+        !self.leaving.get() && self.sender.is_ready() && streams < self.streams_max.get()
     }
 
     /// Whether nothing will come of it any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.sender.is_closed() || (self.leaving.get() && self.streams.get() == 0)
     }
 
     /// Since when it carries nothing; `None` while it does.
@@ -166,11 +171,21 @@ impl BackendConn {
                     .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                     .max_header_list_size(RESPONSE_HEAD_BYTES_MAX as u32)
                     .max_send_buf_size(SEND_BUFFER_BYTES_MAX);
-                let (sender, driver) = settings.handshake(io).await?;
+                let (sender, mut driver) = settings.handshake(io).await?;
+                let streams_max = Rc::new(Cell::new(STREAMS_MAX));
+                let allowed = Rc::clone(&streams_max);
+                let driver = poll_fn(move |cx| {
+                    let polled = Pin::new(&mut driver).poll(cx);
+                    // Known once the backend's SETTINGS are there.
+                    allowed.set(driver.current_max_send_streams().clamp(1, STREAMS_MAX));
+                    polled
+                });
                 let conn = Http2Conn {
                     sender,
                     driver: spawn(driver),
                     streams: Cell::new(0),
+                    streams_max,
+                    leaving: Cell::new(false),
                     idle_since: Cell::new(Instant::now()),
                 };
                 Ok(Self::Http2(Rc::new(conn).share()))
@@ -182,6 +197,13 @@ impl BackendConn {
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         if let Self::Http1(conn) = self {
             conn.drive(cx);
+        }
+    }
+
+    /// Notes that the backend did not answer on it in time: others should not wait there, too.
+    pub(super) fn note_silence(&self) {
+        if let Self::Http2(share) = self {
+            share.0.leaving.set(true);
         }
     }
 
@@ -221,7 +243,7 @@ fn spawn(driver: impl Future + 'static) -> AbortHandle {
 
 const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// What most servers allow at a time; further requests take another connection.
-const STREAMS_MAX: u32 = 100;
+const STREAMS_MAX: usize = 100;
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;

@@ -3,7 +3,8 @@
 use std::{net::IpAddr, rc::Rc};
 
 use http::{
-    HeaderValue, Method, Request, Response, Uri, Version, header, request, uri::PathAndQuery,
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request,
+    uri::PathAndQuery,
 };
 use hyper::{
     body::{Body as _, Incoming},
@@ -88,6 +89,7 @@ impl Exchange {
             .settings
             .total_timeout
             .map(|total| Instant::now() + total);
+        self.connection.must_end_by(deadline);
         let sending = self.sending(request, listener, route, upstream, &host, client)?;
         if let Some(record) = &mut record {
             record.sending(&sending.headers, &sending.upload);
@@ -134,12 +136,15 @@ impl Exchange {
         // To HTTP/1.1 it would have to be named by `Connection`, and nobody misses it there.
         let wants_trailers =
             head.version == Version::HTTP_2 && headers::wants_trailers(&head.headers);
+        let had_length = head.headers.contains_key(header::CONTENT_LENGTH);
         let unknown_length = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
         self.rewrite(&mut head, listener, route, host, client)?;
         if let Some(protocol) = &upgrade {
             headers::ask_for_upgrade(&mut head.headers, protocol);
         }
+        let by_method = [Method::POST, Method::PUT, Method::PATCH].contains(&head.method);
         Ok(Sending {
+            wants_length: had_length || by_method,
             method: head.method,
             target: head.uri,
             headers: head.headers,
@@ -167,6 +172,7 @@ impl Exchange {
             ));
         }
         headers::remove_hop_by_hop(&mut head.headers);
+        headers::remove_ambiguous(&mut head.headers);
         // hyper writes the one that it keeps to, whatever the client wrote.
         head.headers.remove(header::CONTENT_LENGTH);
         if head.version == Version::HTTP_2 {
@@ -191,6 +197,7 @@ impl Exchange {
             mut response,
             lease,
             upgrade,
+            method,
         } = answered;
         let idle_timeout = upstream.settings.idle_timeout;
         if let Some(protocol) = upgrade {
@@ -200,12 +207,18 @@ impl Exchange {
         route.response_headers.apply(response.headers_mut());
         // The backend's version is no business of the client's.
         *response.version_mut() = Version::default();
-        let forward = |incoming| ProxyBody::forwarded(incoming, lease, idle_timeout, deadline);
+        let has_body = method != Method::HEAD && !is_bodyless(response.status());
+        let forward =
+            |incoming| ProxyBody::forwarded(incoming, has_body, lease, idle_timeout, deadline);
         Ok(Forwarded {
             response: response.map(forward),
             tunnel: None,
         })
     }
+}
+
+fn is_bodyless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn route<'a>(

@@ -11,9 +11,8 @@ use ipnet::IpNet;
 
 use crate::{config, data::http::Peer, state::Backend};
 
-/// Removes what concerns one connection alone, from either side (RFC 9110 section 7.6.1), and
-/// names that other servers read as another header's. Costs a look at each name where there is
-/// nothing to remove.
+/// Removes what concerns one connection alone, from either side (RFC 9110 section 7.6.1). Costs a
+/// look at each name where there is nothing to remove.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         for name in named_by_connection(headers) {
@@ -36,8 +35,17 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         | "transfer-encoding" | "upgrade" | "expect" | "http2-settings" => true,
         // CGI programs read it as HTTP_PROXY.
         "proxy" => true,
-        // `X_Forwarded_For` is `X-Forwarded-For` to whatever speaks CGI.
-        name => name.contains('_'),
+        _ => false,
+    }
+}
+
+/// Removes names that a backend may read as another header's: `X_Forwarded_For` is
+/// `X-Forwarded-For` to whatever speaks CGI. A backend's own names are its own affair.
+pub(super) fn remove_ambiguous(headers: &mut HeaderMap) {
+    let is_ambiguous = |name: &&HeaderName| name.as_str().contains('_');
+    let gone: Vec<HeaderName> = headers.keys().filter(is_ambiguous).cloned().collect();
+    for name in gone {
+        headers.remove(name);
     }
 }
 
@@ -317,6 +325,7 @@ mod tests {
             ("accept", "*/*"),
         ]);
         remove_hop_by_hop(&mut headers);
+        remove_ambiguous(&mut headers);
         assert_eq!(headers, map(&[("accept", "*/*")]));
     }
 

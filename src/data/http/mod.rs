@@ -4,7 +4,10 @@ use std::{convert::Infallible, fmt, net::IpAddr, pin::Pin, rc::Rc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::{body::Incoming, service::Service};
+use hyper::{
+    body::{Body as _, Incoming},
+    service::Service,
+};
 
 use crate::data::{connection::Connection, error::ForwardError};
 
@@ -74,6 +77,9 @@ impl HttpService {
             Ok(forwarded) => (forwarded.response, forwarded.tunnel, None),
             Err(error) => {
                 stats.faults(error.cause()).increment();
+                if asker.sends_body {
+                    self.connection.left_unread();
+                }
                 (asker.refusal(&error), None, Some(error.cause()))
             }
         };
@@ -127,6 +133,7 @@ impl Service<Request<Incoming>> for HttpService {
 #[derive(Clone, Copy, Debug)]
 struct Asker {
     reads_bodies: bool,
+    sends_body: bool,
     wants_json: bool,
     speaks_grpc: bool,
 }
@@ -136,6 +143,7 @@ impl Asker {
         let text = |name| header_text(request.headers(), &name);
         Self {
             reads_bodies: request.method() != Method::HEAD,
+            sends_body: !request.body().is_end_stream(),
             wants_json: text(header::ACCEPT).contains("application/json"),
             speaks_grpc: text(header::CONTENT_TYPE).starts_with("application/grpc"),
         }
@@ -164,7 +172,8 @@ impl Asker {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if error.closes() {
+        // What is left of a body is read by nobody.
+        if error.closes() || self.sends_body {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

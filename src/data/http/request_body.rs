@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -31,7 +31,10 @@ pub(super) struct Upload {
     attempt: Cell<u32>,
     ended: Cell<bool>,
     error: Cell<Option<BodyError>>,
+    /// When anything of the exchange last moved, in either direction.
     progress_at: Cell<Instant>,
+    /// Who waits for more of it.
+    waiting: RefCell<Option<Waker>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +58,9 @@ impl Upload {
     /// A body of at most `bytes_max`.
     pub(super) fn new(connection: &Rc<Connection>, incoming: Incoming, bytes_max: u64) -> Rc<Self> {
         let ended = incoming.is_end_stream();
+        if !ended {
+            connection.upload_began();
+        }
         Rc::new(Self {
             incoming: RefCell::new((!ended).then_some(incoming)),
             connection: Rc::clone(connection),
@@ -65,14 +71,34 @@ impl Upload {
             ended: Cell::new(ended),
             error: Cell::new(None),
             progress_at: Cell::new(Instant::now()),
+            waiting: RefCell::new(None),
         })
+    }
+
+    /// Whether it can be sent from its beginning.
+    pub(super) fn can_be_repeated(&self) -> bool {
+        !self.kept.borrow().overflown && self.error.get().is_none()
+    }
+
+    /// Gives up what is left of it: the answer is complete without. The client's connection must
+    /// then not be read on as if the body were over.
+    pub(super) fn abandon(&self) {
+        if !self.ended.get() {
+            self.fail(BodyError::Broken);
+            if let Some(waiting) = self.waiting.take() {
+                waiting.wake();
+            }
+        }
     }
 
     /// The body for another attempt, from its beginning; `None` if too much of it was sent.
     pub(super) fn body(self: &Rc<Self>, idle_timeout: Duration) -> Option<RequestBody> {
-        if self.kept.borrow().overflown || self.error.get().is_some() {
+        if !self.can_be_repeated() {
             return None;
         }
+        // Each attempt has its own limits, which the connection's must not undercut.
+        self.connection.progress();
+        self.progress();
         self.attempt.set(self.attempt.get() + 1);
         Some(RequestBody {
             upload: Rc::clone(self),
@@ -97,12 +123,12 @@ impl Upload {
         self.bytes_taken.get()
     }
 
-    /// When it last moved, or its sending began.
+    /// When the exchange last moved, or an attempt began.
     pub(super) fn progress_at(&self) -> Instant {
         self.progress_at.get()
     }
 
-    /// Notes that it moved, or that its sending begins.
+    /// Notes that the exchange moved, in either direction.
     pub(super) fn progress(&self) {
         self.progress_at.set(Instant::now());
     }
@@ -110,7 +136,14 @@ impl Upload {
     fn fail(&self, error: BodyError) -> BodyError {
         self.incoming.take();
         self.error.set(Some(error));
+        self.connection.left_unread();
         error
+    }
+
+    fn end(&self) {
+        if !self.ended.replace(true) {
+            self.connection.upload_ended();
+        }
     }
 
     fn keep(&self, data: &Bytes) {
@@ -141,6 +174,15 @@ impl Upload {
     }
 }
 
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.ended.get() {
+            self.connection.left_unread();
+            self.connection.upload_ended();
+        }
+    }
+}
+
 /// One attempt to send a client's body.
 pub(super) struct RequestBody {
     upload: Rc<Upload>,
@@ -158,15 +200,18 @@ impl RequestBody {
         let upload = Rc::clone(&self.upload);
         let mut incoming = upload.incoming.borrow_mut();
         let Some(body) = incoming.as_mut() else {
-            return Poll::Ready(None);
+            // Given up, it has no clean end.
+            return Poll::Ready(upload.error.get().map(Err));
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let ended = body.is_end_stream();
         drop(incoming);
         match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
-                self.idle.progress();
-                upload.ended.set(ended);
+                // Nothing comes after trailers.
+                if ended || frame.is_trailers() {
+                    upload.end();
+                }
                 if let Err(error) = upload.took(&frame) {
                     return Poll::Ready(Some(Err(upload.fail(error))));
                 }
@@ -182,11 +227,12 @@ impl RequestBody {
             }
             Poll::Ready(None) => {
                 upload.progress();
-                upload.ended.set(true);
+                upload.end();
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                ready!(self.idle.poll(cx));
+                upload.waiting.replace(Some(cx.waker().clone()));
+                ready!(self.idle.poll(upload.progress_at(), cx));
                 Poll::Ready(Some(Err(upload.fail(BodyError::Stalled))))
             }
         }

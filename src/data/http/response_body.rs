@@ -48,6 +48,7 @@ enum Content {
 struct Forwarded {
     incoming: Incoming,
     lease: Option<Lease>,
+    upload: Rc<Upload>,
     idle: IdleTimer,
     /// When the exchange as a whole must be over.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -64,26 +65,29 @@ impl ProxyBody {
         }
     }
 
-    /// A backend's body.
+    /// A backend's body. One that the client does not get, as after `HEAD`, has no body.
     pub(super) fn forwarded(
         incoming: Incoming,
+        has_body: bool,
         lease: Lease,
         idle_timeout: Duration,
         deadline: Option<Instant>,
     ) -> Self {
+        let upload = Rc::clone(&lease.upload);
+        let is_whole = incoming.is_end_stream();
         let mut lease = Some(lease);
-        let settled = incoming.is_end_stream();
-        if settled && let Some(lease) = lease.take() {
+        if is_whole && let Some(lease) = lease.take() {
             lease.give_back();
         }
         let forwarded = Forwarded {
             incoming,
             lease,
+            upload,
             idle: IdleTimer::new(idle_timeout),
             deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
         };
         Self {
-            settled,
+            settled: is_whole || !has_body,
             content: Content::Forwarded(forwarded),
             record: None,
             call: None,
@@ -163,7 +167,7 @@ impl Forwarded {
         }
         match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
-                self.idle.progress();
+                self.upload.progress();
                 if let Some(trailers) = frame.trailers_mut() {
                     headers::remove_forbidden_trailers(trailers);
                 }
@@ -171,7 +175,10 @@ impl Forwarded {
             }
             Poll::Ready(Some(Err(_broken))) => Poll::Ready(Some(Err(BodyError::Broken))),
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => self.idle.poll(cx).map(|()| Some(Err(BodyError::Stalled))),
+            Poll::Pending => self
+                .idle
+                .poll(self.upload.progress_at(), cx)
+                .map(|()| Some(Err(BodyError::Stalled))),
         }
     }
 }
@@ -243,16 +250,17 @@ impl Lease {
             conn,
             upload,
         } = self;
-        let mut conn = match conn {
-            BackendConn::Http1(conn) => conn,
-            // Others use it at the same time; dropped, it resets what is left of the upload.
-            BackendConn::Http2(_stream) => return,
-        };
         if !upload.has_ended() {
-            // The response came before the upload ended: what is left of it must not be taken
-            // for another request.
+            // The response came before the upload ended: what is left of it must not be taken for
+            // another request, by the backend or by us.
+            upload.abandon();
             return;
         }
+        let mut conn = match conn {
+            BackendConn::Http1(conn) => conn,
+            // Others use it at the same time.
+            BackendConn::Http2(_share) => return,
+        };
         let backend = in_flight.backend().id;
         drop(in_flight);
         if conn.is_ready() {
