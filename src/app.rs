@@ -64,7 +64,7 @@ impl App {
             }
             None => Vec::new(),
         };
-        let http = Bound::new(&config.http, |_none_yet| false, workers)?;
+        let http = Bound::new(&config.http, &[], workers)?;
         let access_log = config
             .access_log
             .as_ref()

@@ -1,7 +1,7 @@
 //! Health of one backend, decided from consecutive probe results.
 //!
-//! Pure state machine: no clock, no I/O. `control::health_checker` feeds it results and
-//! publishes the verdict. Thresholds stop flapping: one lost probe must not empty an upstream.
+//! Pure state machine: no clock, no I/O. `control::prober` feeds it results and
+//! tells the verdict. Thresholds stop flapping: one lost probe must not empty an upstream.
 
 use std::num::NonZeroU32;
 
@@ -23,6 +23,16 @@ impl HealthTracker {
             health: Health::Unhealthy,
             streak: 0,
             first: true,
+        }
+    }
+
+    /// Goes on from a verdict that earlier probes gave.
+    pub fn resume(thresholds: HealthThresholds, health: Health) -> Self {
+        Self {
+            thresholds,
+            health,
+            streak: 0,
+            first: false,
         }
     }
 
@@ -101,6 +111,17 @@ mod tests {
         check(&[], U);
         check(&[H], H);
         check(&[U, H], U);
+    }
+
+    #[test]
+    fn new_thresholds_do_not_forget_the_verdict() {
+        let thresholds = HealthThresholds {
+            rise: NonZeroU32::new(2).unwrap(),
+            fall: NonZeroU32::new(2).unwrap(),
+        };
+        let mut tracker = HealthTracker::resume(thresholds, H);
+        assert_eq!(tracker.record(U), None);
+        assert_eq!(tracker.record(U), Some(U));
     }
 
     #[test]

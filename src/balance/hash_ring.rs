@@ -2,44 +2,59 @@
 
 use std::{collections::HashMap, fmt, net::SocketAddr, num::NonZeroU16};
 
-use pingora_ketama::{Bucket, Continuum, DEFAULT_POINT_MULTIPLE};
+use pingora_ketama::{Bucket, Continuum};
 
 /// Points of backends on a ring, the same as nginx's `hash … consistent` has for the same
 /// addresses and weights.
 pub struct HashRing {
     continuum: Continuum,
-    indices: HashMap<SocketAddr, u16>,
-    /// At least as many as the ring has.
-    points: usize,
+    /// Two names may lead to one address.
+    indices: HashMap<SocketAddr, Vec<u16>>,
 }
+
+fn greatest_common_divisor(one: u32, other: u32) -> u32 {
+    if other == 0 {
+        one
+    } else {
+        greatest_common_divisor(other, one % other)
+    }
+}
+
+/// The sum of weights that the ring has points for.
+const WEIGHTS_MAX: u32 = 1000;
 
 impl HashRing {
     /// Places backends given as index, address and weight. Costs 160 points for each unit of
-    /// weight.
+    /// weight, as far as the weights have nothing in common.
     pub fn new(backends: impl Iterator<Item = (u16, SocketAddr, NonZeroU16)>) -> Self {
-        let mut indices = HashMap::new();
-        let mut buckets = Vec::new();
-        let mut points = 0;
+        let mut indices: HashMap<SocketAddr, Vec<u16>> = HashMap::new();
+        let mut weights: HashMap<SocketAddr, u32> = HashMap::new();
         for (index, addr, weight) in backends {
-            indices.insert(addr, index);
-            points += usize::from(weight.get()) * DEFAULT_POINT_MULTIPLE as usize;
-            buckets.push(Bucket::new(addr, weight.get().into()));
+            indices.entry(addr).or_default().push(index);
+            *weights.entry(addr).or_default() += u32::from(weight.get());
         }
+        let total: u32 = weights.values().sum();
+        let common = weights.values().copied().fold(0, greatest_common_divisor);
+        // The more points, the longer they take to sort; so many are exact enough.
+        let divisor = common.max(total / WEIGHTS_MAX).max(1);
+        let buckets: Vec<Bucket> = weights
+            .into_iter()
+            .map(|(addr, weight)| Bucket::new(addr, (weight / divisor).max(1)))
+            .collect();
         Self {
             continuum: Continuum::new(&buckets),
             indices,
-            points,
         }
     }
 
-    /// The backends in the order in which the ring has them, from the place of a key on; one that
-    /// has several points comes several times. Costs a hash of the key and a binary search.
+    /// The backends in the order in which the ring has them, from the place of a key on. Goes round
+    /// for ever. Costs a hash of the key and a binary search, and a look-up for each step.
     pub fn from_key(&self, key: &[u8]) -> impl Iterator<Item = u16> {
-        // The library's iterator goes round for ever.
         self.continuum
             .node_iter(key)
-            .take(self.points)
-            .filter_map(|addr| self.indices.get(addr).copied())
+            .filter_map(|addr| self.indices.get(addr))
+            .flatten()
+            .copied()
     }
 }
 

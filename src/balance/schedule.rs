@@ -14,18 +14,18 @@ impl Schedule {
     /// Works out one round for backends given as their index and weight. Costs the sum of the
     /// weights, divided by what they have in common, times the number of backends.
     pub fn new(backends: &[(u16, NonZeroU16)]) -> Self {
-        let weight_of = |&(_, weight): &(u16, NonZeroU16)| i64::from(weight.get());
-        let common = backends
-            .iter()
-            .map(weight_of)
-            .fold(0, greatest_common_divisor)
-            .max(1);
-        let total: i64 = backends.iter().map(weight_of).sum::<i64>() / common;
+        let weight = |&(_, weight): &(u16, NonZeroU16)| i64::from(weight.get());
+        let common = backends.iter().map(weight).fold(0, greatest_common_divisor);
+        let sum: i64 = backends.iter().map(weight).sum();
+        // A round that is too long is shortened, at the price of small deviations.
+        let divisor = common.max(sum / ROUND_MAX).max(1);
+        let weight_of = |backend: &(u16, NonZeroU16)| (weight(backend) / divisor).max(1);
+        let total: i64 = backends.iter().map(weight_of).sum();
         let mut credits = vec![0; backends.len()];
         let mut round = Vec::new();
         for _ in 0..total {
             for (credit, backend) in credits.iter_mut().zip(backends) {
-                *credit += weight_of(backend) / common;
+                *credit += weight_of(backend);
             }
             // Of equal ones the first.
             let richest = (0..backends.len())
@@ -59,6 +59,9 @@ impl Schedule {
         self.0.is_empty()
     }
 }
+
+/// Turns of a round: more take long to work out.
+const ROUND_MAX: i64 = 10_000;
 
 fn greatest_common_divisor(one: i64, other: i64) -> i64 {
     if other == 0 {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    config::{self, Http},
+    config::Http,
     listener::{Face, Keeper, Listener, ListenerSender, Open},
     net::{self, BindError},
     state::{HttpSettings, Shared},
@@ -38,18 +38,15 @@ struct OpenListener {
 pub struct Bound(Vec<(SocketAddr, Vec<TcpListener>)>);
 
 impl Bound {
-    /// Binds the listeners of a configuration that are not among those that are `open`.
+    /// Binds the listeners of a configuration that are not `open`.
     ///
     /// # Errors
     ///
     /// The first address that cannot be bound. None stays bound then.
-    pub fn new(
-        config: &[Http],
-        open: impl Fn(SocketAddr) -> bool,
-        workers: NonZeroUsize,
-    ) -> Result<Self, BindError> {
-        let new = config.iter().filter(|http| !open(http.listen));
-        let bind = |http: &Http| {
+    pub fn new(config: &[Http], open: &[bool], workers: NonZeroUsize) -> Result<Self, BindError> {
+        let open = open.iter().copied().chain(std::iter::repeat(false));
+        let new = config.iter().zip(open).filter(|(_, open)| !open);
+        let bind = |(http, _): (&Http, bool)| {
             let sockets = net::bind_for_workers("the HTTP load balancer", http.listen, workers)?;
             Ok((http.listen, sockets))
         };
@@ -80,8 +77,20 @@ impl Listeners {
         self.redirect = Some(self.hand_out(Face::Redirect, sockets));
     }
 
-    pub(super) fn is_open(&self, listen: SocketAddr) -> bool {
-        self.open.iter().any(|listener| listener.listen == listen)
+    /// Whether the listeners of a configuration are open, one by one: port 0 may be there more
+    /// than once.
+    pub(super) fn are_open(&self, config: &[Http]) -> Vec<bool> {
+        let ids = self.ids(config);
+        ids.iter().map(Option::is_some).collect()
+    }
+
+    fn ids(&self, config: &[Http]) -> Vec<Option<usize>> {
+        let mut open: Vec<&OpenListener> = self.open.iter().collect();
+        let id = |http: &Http| {
+            let at = open.iter().position(|open| open.listen == http.listen)?;
+            Some(open.remove(at).id)
+        };
+        config.iter().map(id).collect()
     }
 
     /// The settings of a configuration's listeners. Those that are not open yet take the next of
@@ -89,13 +98,12 @@ impl Listeners {
     pub(super) fn settings(&self, config: &[Http]) -> Vec<HttpSettings> {
         let mut next_id = self.opened_ever;
         let mut settings = Vec::with_capacity(config.len());
-        for http in config {
-            let open = self.open.iter().find(|open| open.listen == http.listen);
-            let id = open.map_or(next_id, |open| open.id);
+        for (http, open) in config.iter().zip(self.ids(config)) {
+            let id = open.unwrap_or(next_id);
             next_id += usize::from(open.is_none());
             settings.push(HttpSettings {
                 id,
-                settings: Arc::new(config::Http::clone(http)),
+                settings: Arc::new(http.clone()),
             });
         }
         settings

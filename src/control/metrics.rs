@@ -321,7 +321,7 @@ const BY_BACKEND: [BackendMetric; 9] = [
         name: "backend_healthy",
         help: "1 if a backend passes its checks",
         kind: MetricType::Gauge,
-        value: |stats| u64::from(stats.condition() != Condition::Unhealthy),
+        value: |stats| u64::from(stats.health() == Health::Healthy),
     },
     BackendMetric {
         name: "backend_ejected",

@@ -116,12 +116,22 @@ impl ControlPlane {
         );
         let admin = tokio::spawn(admin);
         let watched = self.loader.watched.take().filter(|_| self.config.watch);
-        let mut watch = watched.map(ConfigWatch::new);
+        let mut file_changes = watched.map(watch);
+        if file_changes.is_some() {
+            // What changed while the process began was seen by nobody.
+            reload::reload_if_changed(
+                &mut self.config,
+                &self.loader,
+                &self.shared,
+                &mut self.listeners,
+                &mut self.upstreams,
+            );
+        }
         loop {
             let asked = tokio::select! {
                 Some(index) = self.worker_ends.recv() => return Err(WorkerDied { index }),
                 () = self.upstreams.change() => continue,
-                () = changed(&mut watch) => Some(Command::Reload),
+                () = changed(&mut file_changes) => Some(Command::Reload),
                 command = self.commands.recv() => command,
             };
             match asked {
@@ -164,11 +174,30 @@ impl ControlPlane {
     }
 }
 
+/// Watches the configuration file, by a task of its own: it needs a while without a change, which
+/// whatever else happens here must not break.
+fn watch(file: PathBuf) -> mpsc::Receiver<()> {
+    let (sender, changes) = mpsc::channel(1);
+    let mut watch = ConfigWatch::new(file);
+    tokio::spawn(async move {
+        loop {
+            watch.changed().await;
+            if sender.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    changes
+}
+
 /// Waits for a change of the configuration file; for ever, if none is watched.
-async fn changed(watch: &mut Option<ConfigWatch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
+async fn changed(file_changes: &mut Option<mpsc::Receiver<()>>) {
+    let changed = match file_changes {
+        Some(changes) => changes.recv().await,
+        None => None,
+    };
+    if changed.is_none() {
+        std::future::pending().await
     }
 }
 
@@ -181,7 +210,7 @@ pub fn begin(
     bound: Bound,
 ) -> Upstreams {
     let mut upstreams = Upstreams::new(Arc::clone(shared));
-    reload::begin(config, shared, listeners, &mut upstreams, bound);
+    reload::begin(config, listeners, &mut upstreams, bound);
     upstreams
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Prober {
     pub(super) upstream: Upstream,
     pub(super) backend: Arc<Backend>,
     pub(super) check: HealthCheck,
+    /// What earlier probes found, if there were any.
+    pub(super) known: Option<Health>,
     pub(super) verdicts: mpsc::Sender<Verdict>,
 }
 
@@ -48,7 +50,11 @@ pub(super) struct Verdict {
 
 impl Prober {
     pub(super) async fn run(self) {
-        let mut tracker = HealthTracker::new(self.check.thresholds);
+        let thresholds = self.check.thresholds;
+        let mut tracker = match self.known {
+            Some(health) => HealthTracker::resume(thresholds, health),
+            None => HealthTracker::new(thresholds),
+        };
         let mut first = true;
         loop {
             let failure = self.probe().await.err();

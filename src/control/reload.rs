@@ -50,6 +50,20 @@ pub(super) fn reload(
     tracing::info!("configuration reloaded");
 }
 
+/// As [`reload`], but says nothing when nothing differs.
+pub(super) fn reload_if_changed(
+    running: &mut Config,
+    loader: &Loader,
+    shared: &Shared,
+    listeners: &mut Listeners,
+    upstreams: &mut Upstreams,
+) {
+    let is_same = (loader.load)().is_ok_and(|loaded| loaded == *running);
+    if !is_same {
+        reload(running, loader, shared, listeners, upstreams);
+    }
+}
+
 /// Binds what is new, then publishes everything at once, then accepts.
 fn publish(
     config: &Config,
@@ -58,26 +72,21 @@ fn publish(
     upstreams: &mut Upstreams,
 ) -> Result<(), BindError> {
     let workers = NonZeroUsize::new(shared.workers().len()).unwrap_or(NonZeroUsize::MIN);
-    let is_open = |listen| listeners.is_open(listen);
-    let bound = Bound::new(&config.http, is_open, workers)?;
-    begin(config, shared, listeners, upstreams, bound);
+    let bound = Bound::new(&config.http, &listeners.are_open(&config.http), workers)?;
+    begin(config, listeners, upstreams, bound);
     Ok(())
 }
 
 /// Publishes a configuration whose new listeners are bound.
 pub(super) fn begin(
     config: &Config,
-    shared: &Shared,
     listeners: &mut Listeners,
     upstreams: &mut Upstreams,
     bound: Bound,
 ) {
     let settings = listeners.settings(&config.http);
     let configured = upstreams.configured(&config.upstreams);
-    shared
-        .snapshot
-        .publish(Snapshot::new(config, settings, configured));
-    upstreams.tell_if_probed();
+    upstreams.publish_snapshot(Snapshot::new(config, settings, configured));
     listeners.open(bound, &config.http);
 }
 

@@ -22,7 +22,7 @@ use crate::{
         names::{Names, Resolved},
         prober::{Prober, Verdict},
     },
-    ejection::EjectionTracker,
+    ejection::{EjectionPolicy, EjectionTracker},
     health::Health,
     state::{Backend, Condition, Member, Shared, Snapshot, Upstream, WHOLE_SHARE},
 };
@@ -46,13 +46,29 @@ pub struct Upstreams {
 #[derive(Debug)]
 struct Record {
     health: Health,
-    /// Whether its first probe came back.
+    /// Whether nothing more is waited for before it counts for readiness.
     probed: bool,
+    /// Whether its health is what probes found.
+    known: bool,
     check: Option<HealthCheck>,
     prober: Option<AbortHandle>,
     ejections: EjectionTracker,
     /// When it came back, while it may still be starting slowly.
     back_since: Option<Instant>,
+}
+
+impl Record {
+    fn new() -> Self {
+        Self {
+            health: Health::Unhealthy,
+            probed: false,
+            known: false,
+            check: None,
+            prober: None,
+            ejections: EjectionTracker::default(),
+            back_since: None,
+        }
+    }
 }
 
 impl Drop for Record {
@@ -113,7 +129,11 @@ impl Upstreams {
         tokio::select! {
             Some(verdict) = self.verdicts.recv() => self.note(&verdict),
             Some(resolved) = self.resolved.recv() => return self.rename(resolved),
-            () = self.shared.suspects.notified() => self.eject(),
+            () = self.shared.suspects.notified() => {
+                if self.eject() == 0 {
+                    return;
+                }
+            }
             () = due => {}
         }
         self.publish();
@@ -141,10 +161,15 @@ impl Upstreams {
     }
 
     fn replace(&self, current: &Snapshot, upstreams: Vec<Upstream>) {
-        self.shared.snapshot.publish(Snapshot {
+        self.publish_snapshot(Snapshot {
             upstreams: upstreams.into(),
             ..current.clone()
         });
+    }
+
+    /// Publishes a snapshot, and lets everyone know whom that concerns.
+    pub(super) fn publish_snapshot(&self, snapshot: Snapshot) {
+        self.shared.snapshot.publish(snapshot);
         // Those who wait for a backend look again.
         for upstream in self.shared.snapshot.load().upstreams.iter() {
             upstream.queue.let_all_in();
@@ -153,7 +178,7 @@ impl Upstreams {
     }
 
     /// Readiness waits for the first probe of everything that was there at the start.
-    pub(super) fn tell_if_probed(&self) {
+    fn tell_if_probed(&self) {
         let mut records = self.records.values();
         if self.names.is_complete() && records.all(|record| record.probed) {
             self.shared.probed();
@@ -199,6 +224,10 @@ impl Upstreams {
                 });
             }
         }
+        if let Some(old) = old_members.filter(|_| members.is_empty()) {
+            // Its names are not known yet: whoever was there serves on.
+            members.extend(old.iter().cloned());
+        }
         members.truncate(MEMBERS_MAX);
         upstream.with_members(members)
     }
@@ -216,19 +245,11 @@ impl Upstreams {
 
     /// Starts, stops or restarts a backend's prober.
     fn check(&mut self, upstream: &Upstream, configured: &WeightedBackend, backend: &Arc<Backend>) {
+        let wanted = upstream.settings.health_check.as_ref();
         let is_disabled = configured.admin_state == AdminState::Disabled;
-        let check = upstream.settings.health_check.clone();
-        let check = check.filter(|_| !is_disabled);
-        let record = self.records.entry(backend.id).or_insert_with(|| Record {
-            health: Health::Unhealthy,
-            probed: false,
-            check: None,
-            prober: None,
-            ejections: EjectionTracker::default(),
-            back_since: None,
-        });
-        let is_running = record.prober.is_some() && record.check == check;
-        if is_running {
+        let check = wanted.filter(|_| !is_disabled).cloned();
+        let record = self.records.entry(backend.id).or_insert_with(Record::new);
+        if record.prober.is_some() && record.check == check {
             return;
         }
         if let Some(prober) = record.prober.take() {
@@ -236,14 +257,24 @@ impl Upstreams {
         }
         record.check.clone_from(&check);
         let Some(check) = check else {
-            // Without checks it counts as healthy.
-            (record.health, record.probed) = (Health::Healthy, true);
+            // Without checks it counts as healthy; disabled, it is not asked.
+            record.health = match wanted {
+                None => Health::Healthy,
+                Some(_) => Health::Unhealthy,
+            };
+            (record.probed, record.known) = (true, false);
+            backend.stats.set_health(record.health);
             return;
         };
+        if !record.known {
+            (record.health, record.probed) = (Health::Unhealthy, false);
+            backend.stats.set_health(record.health);
+        }
         let prober = Prober {
             upstream: upstream.clone(),
             backend: Arc::clone(backend),
             check,
+            known: record.known.then_some(record.health),
             verdicts: self.verdict_sender.clone(),
         };
         record.prober = Some(tokio::spawn(prober.run()).abort_handle());
@@ -265,14 +296,20 @@ impl Upstreams {
             // It went while its last probe was under way.
             return;
         };
-        let is_first = !std::mem::replace(&mut record.probed, true);
+        if record.prober.is_none() {
+            // It is not checked any more; this one was under way.
+            return;
+        }
+        record.probed = true;
+        let is_first = !std::mem::replace(&mut record.known, true);
         let flipped = record.health != verdict.health;
         record.health = verdict.health;
         let Some((upstream, backend)) = find(&self.shared, verdict.backend) else {
             return;
         };
         let upstream = upstream.name();
-        if flipped {
+        backend.stats.set_health(verdict.health);
+        if flipped && !is_first {
             backend.stats.flipped(verdict.health);
         }
         match (&verdict.failure, flipped) {
@@ -292,36 +329,49 @@ impl Upstreams {
         }
     }
 
-    /// Ejects the backends that failed too often, as far as their upstreams bear it.
-    fn eject(&mut self) {
+    /// Ejects the backends that failed too often, as far as their upstreams bear it. Returns how
+    /// many.
+    fn eject(&mut self) -> usize {
         let now = Instant::now().into_std();
         let snapshot = self.shared.snapshot.load_full();
+        let mut ejected = 0;
         for upstream in snapshot.upstreams.iter() {
             let Some(policy) = &upstream.settings.ejection else {
                 continue;
             };
             for member in upstream.members.iter() {
-                let backend = &member.backend;
-                let is_out = |member: &&Member| {
-                    let record = self.records.get(&member.backend.id);
-                    record.is_some_and(|record| record.ejections.ends_at(now).is_some())
-                };
-                let ejected = upstream.members.iter().filter(is_out).count();
-                let fails = backend.stats.failures_in_a_row() >= policy.failures.get();
-                if !fails || is_out(&member) || !policy.has_room(upstream.members.len(), ejected) {
+                let stats = &member.backend.stats;
+                let failures = stats.failures_in_a_row();
+                if failures < policy.failures.get() || !may_eject(upstream, member, policy) {
                     continue;
                 }
-                let Some(record) = self.records.get_mut(&backend.id) else {
+                let Some(record) = self.records.get_mut(&member.backend.id) else {
                     continue;
                 };
-                let failures = backend.stats.failures_in_a_row();
                 let time = record.ejections.eject(policy, now);
-                backend.stats.ejected();
-                let upstream = upstream.name();
+                stats.ejected();
+                // The next one must know.
+                stats.set_condition(Condition::Ejected);
+                ejected += 1;
+                let (upstream, backend) = (upstream.name(), &member.backend);
                 tracing::warn!(upstream, %backend, failures, ?time, "backend is ejected");
             }
         }
+        ejected
     }
+}
+
+/// Whether a backend may be left alone: it takes requests, others do, too, and not too many are
+/// left alone already.
+fn may_eject(upstream: &Upstream, member: &Member, policy: &EjectionPolicy) -> bool {
+    let count = |wanted: Condition| {
+        let members = upstream.members.iter();
+        let conditions = members.map(|member| member.backend.stats.condition());
+        conditions.filter(|&condition| condition == wanted).count()
+    };
+    member.backend.stats.condition() == Condition::Available
+        && count(Condition::Available) >= 2
+        && policy.has_room(upstream.members.len(), count(Condition::Ejected))
 }
 
 /// Availability.
@@ -334,9 +384,11 @@ impl Upstreams {
                 self.settle(upstream, member, now);
             }
         }
+        let before = self.shared.snapshot.load_full();
         let fold = |upstream: &Upstream| {
             let folded = upstream.with_available(|member| self.share(upstream, member, now));
-            if folded.is_down() && !upstream.is_down() {
+            let was_up = |old: &Upstream| old.id == upstream.id && !old.is_down();
+            if folded.is_down() && before.upstreams.iter().any(was_up) {
                 tracing::error!(upstream = upstream.name(), "no backend is available");
             }
             folded
@@ -350,7 +402,7 @@ impl Upstreams {
             return;
         };
         let stats = &member.backend.stats;
-        let (before, condition) = (stats.condition(), record.condition(member, now));
+        let (before, condition) = (stats.condition(), record.condition(upstream, member, now));
         let is_back = before != Condition::Available && condition == Condition::Available;
         // What is there when the process begins is no newcomer.
         if is_back && self.shared.is_probed() {
@@ -368,15 +420,26 @@ impl Upstreams {
             let (upstream, backend) = (upstream.name(), &member.backend);
             tracing::info!(upstream, %backend, "ejected backend is tried again");
         }
+        let is_operators =
+            |condition| matches!(condition, Condition::Draining | Condition::Disabled);
+        if before != condition && (is_operators(before) || is_operators(condition)) {
+            let (upstream, backend) = (upstream.name(), &member.backend);
+            let (from, to) = (before.label(), condition.label());
+            tracing::info!(upstream, %backend, from, to, "operator changed a backend");
+        }
         stats.set_condition(condition);
     }
 
     /// Which tenths of its weight a member gets now.
     fn share(&self, upstream: &Upstream, member: &Member, now: Instant) -> Option<NonZeroU16> {
-        if member.backend.stats.condition() != Condition::Available {
-            return None;
-        }
         let record = self.records.get(&member.backend.id)?;
+        if member.backend.stats.condition() != Condition::Available {
+            let members = upstream.members.iter();
+            let mut conditions = members.map(|member| member.backend.stats.condition());
+            let somebody_is = conditions.any(|condition| condition == Condition::Available);
+            let is_resort = !somebody_is && self.is_last_resort(member, record);
+            return is_resort.then_some(WHOLE_SHARE);
+        }
         let Some(since) = record.back_since else {
             return Some(WHOLE_SHARE);
         };
@@ -384,6 +447,16 @@ impl Upstreams {
         let steps = now.saturating_duration_since(since).as_nanos() / step.as_nanos().max(1);
         let tenths = u16::try_from(steps).unwrap_or(u16::MAX).saturating_add(1);
         NonZeroU16::new(tenths.min(WHOLE_SHARE.get()))
+    }
+
+    /// Whether a backend is tried when no other takes requests: one that is only left alone for its
+    /// failures, or a newcomer that a reload or a name brought and nobody knows anything bad of.
+    fn is_last_resort(&self, member: &Member, record: &Record) -> bool {
+        match member.backend.stats.condition() {
+            Condition::Ejected => true,
+            Condition::Unhealthy => !record.known && self.shared.is_probed(),
+            Condition::Available | Condition::Draining | Condition::Disabled => false,
+        }
     }
 
     /// When time alone changes something: an ejection ends, or a slow starter gets more.
@@ -412,14 +485,14 @@ impl Upstreams {
 }
 
 impl Record {
-    fn condition(&self, member: &Member, now: Instant) -> Condition {
+    fn condition(&self, upstream: &Upstream, member: &Member, now: Instant) -> Condition {
+        let ejects = upstream.settings.ejection.is_some();
+        let is_out = ejects && self.ejections.ends_at(now.into_std()).is_some();
         match member.admin_state {
             AdminState::Draining => Condition::Draining,
             AdminState::Disabled => Condition::Disabled,
             AdminState::Enabled if self.health == Health::Unhealthy => Condition::Unhealthy,
-            AdminState::Enabled if self.ejections.ends_at(now.into_std()).is_some() => {
-                Condition::Ejected
-            }
+            AdminState::Enabled if is_out => Condition::Ejected,
             AdminState::Enabled => Condition::Available,
         }
     }

@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -78,6 +78,7 @@ pub struct BackendStats {
     in_flight: AtomicUsize,
     /// Written by the control plane alone, as are those below.
     condition: AtomicU8,
+    is_healthy: AtomicBool,
     recoveries: AtomicU64,
     falls: AtomicU64,
     ejections: AtomicU64,
@@ -133,6 +134,20 @@ impl BackendStats {
     /// Notes whether it takes requests; the next snapshot acts on it.
     pub fn set_condition(&self, condition: Condition) {
         self.condition.store(condition as u8, Ordering::Relaxed);
+    }
+
+    /// The checks' verdict; healthy without checks, unhealthy before the first probe.
+    pub fn health(&self) -> Health {
+        match self.is_healthy.load(Ordering::Relaxed) {
+            true => Health::Healthy,
+            false => Health::Unhealthy,
+        }
+    }
+
+    /// Notes the checks' verdict.
+    pub fn set_health(&self, health: Health) {
+        self.is_healthy
+            .store(health == Health::Healthy, Ordering::Relaxed);
     }
 
     /// Counts a verdict of the checks that differs from the one before.

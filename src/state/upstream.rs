@@ -29,7 +29,7 @@ pub struct Upstream {
     pub queue: Arc<Queue>,
     /// How `https://` backends are spoken to; `None` without such backends.
     pub tls: Option<Arc<ClientConfig>>,
-    balancer: Balancer,
+    balancer: Arc<Balancer>,
     ring: Option<Arc<HashRing>>,
     cursor: Arc<Cursor>,
 }
@@ -76,7 +76,7 @@ impl Upstream {
             settings,
             members: Arc::default(),
             queue: Arc::default(),
-            balancer: Balancer::default(),
+            balancer: Arc::default(),
             ring: None,
             cursor: Arc::default(),
         }
@@ -89,23 +89,36 @@ impl Upstream {
             queue: Arc::clone(&self.queue),
             cursor: Arc::clone(&self.cursor),
             members: Arc::clone(&self.members),
+            balancer: Arc::clone(&self.balancer),
+            ring: self.ring.clone(),
             ..Self::new(self.id, settings)
         }
     }
 
-    /// The same upstream with these backends, none of them available yet.
+    /// The same upstream with these backends, none of them available yet unless they are as before.
     #[must_use]
     pub fn with_members(&self, members: Vec<Member>) -> Self {
+        let is_same = |(old, new): (&Member, &Member)| {
+            old.backend.id == new.backend.id && old.weight == new.weight
+        };
+        let unchanged =
+            self.members.len() == members.len() && self.members.iter().zip(&members).all(is_same);
         let by_hash = matches!(self.settings.policy, Policy::ConsistentHash { .. });
-        let ring = by_hash.then(|| {
-            let members = (0..).zip(&members);
-            Arc::new(HashRing::new(members.map(|(index, member)| {
-                (index, member.backend.addr, member.weight)
-            })))
-        });
+        let ring = match &self.ring {
+            Some(ring) if unchanged && by_hash => Some(Arc::clone(ring)),
+            _ => by_hash.then(|| {
+                let members = (0..).zip(&members);
+                Arc::new(HashRing::new(members.map(|(index, member)| {
+                    (index, member.backend.addr, member.weight)
+                })))
+            }),
+        };
         Self {
             members: members.into(),
-            balancer: Balancer::default(),
+            balancer: match unchanged {
+                true => Arc::clone(&self.balancer),
+                false => Arc::default(),
+            },
             ring,
             ..self.clone()
         }
@@ -133,9 +146,14 @@ impl Upstream {
             };
             (index, weight)
         });
-        let ring = self.ring.clone();
+        let weighted: Vec<(u16, NonZeroU16)> = weighted.collect();
+        let policy = self.settings.policy;
+        let balancer = match self.balancer.is_over(policy, &weighted) {
+            true => Arc::clone(&self.balancer),
+            false => Arc::new(Balancer::new(policy, weighted, self.ring.clone())),
+        };
         Self {
-            balancer: Balancer::new(self.settings.policy, weighted.collect(), ring),
+            balancer,
             ..self.clone()
         }
     }

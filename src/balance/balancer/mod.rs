@@ -37,6 +37,13 @@ impl Balancer {
         }
     }
 
+    /// Whether it chooses so among these, so that a new one would be no different.
+    pub fn is_over(&self, policy: Policy, available: &[(u16, NonZeroU16)]) -> bool {
+        let has_ring = matches!(policy, Policy::ConsistentHash { .. });
+        // The ring may differ although the indices do not.
+        self.policy == policy && *self.available == *available && !has_ring
+    }
+
     /// Whether there is nothing to choose from.
     pub fn is_empty(&self) -> bool {
         self.available.is_empty()
@@ -136,6 +143,10 @@ impl Balancer {
         P: Fn(u16) -> bool,
     {
         let ring = self.ring.as_ref()?;
+        let has_passed = |&(index, _): &(u16, NonZeroU16)| (eligible.passed_over)(index);
+        if self.available.iter().all(has_passed) {
+            return None;
+        }
         let loads = self
             .available
             .iter()
@@ -153,7 +164,7 @@ impl Balancer {
             let own = eligible.load(index, weight).in_flight;
             u128::try_from(own).is_ok_and(|own| own < bound)
         };
-        let on_the_way = ring.from_key(key).find(|&index| {
+        let on_the_way = ring.from_key(key).take(STEPS_MAX).find(|&index| {
             let available = self.available.iter().find(|(other, _)| *other == index);
             available.is_some_and(|&(_, weight)| {
                 !(eligible.passed_over)(index) && is_within_bound(index, weight)
@@ -162,6 +173,10 @@ impl Balancer {
         on_the_way.or_else(|| self.least_connections(turn(), eligible))
     }
 }
+
+/// Points of the ring that one request may look at. Where so many in a row cannot take it, few are
+/// left, and the least loaded of them does.
+const STEPS_MAX: usize = 512;
 
 /// What is known of the candidates at this moment.
 struct Eligible<L, P> {

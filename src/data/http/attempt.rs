@@ -140,7 +140,8 @@ impl Work<'_> {
 
     fn suspect(&self, in_a_row: u32) {
         let policy = self.upstream.settings.ejection.as_ref();
-        if policy.is_some_and(|policy| in_a_row >= policy.failures.get()) {
+        // Not each time: where nobody may be ejected, the count goes on.
+        if policy.is_some_and(|policy| in_a_row.is_multiple_of(policy.failures.get())) {
             self.worker.shared.suspects.notify_one();
         }
     }
