@@ -171,6 +171,8 @@ impl App {
         if let Some(access_log) = &self.access_log {
             access_log.finish();
         }
+        // A look-up that hangs must not keep the process.
+        runtime.shutdown_background();
         tracing::info!(calls = shared.calls_finished(), "stopped: {report}");
         Ok(report)
     }

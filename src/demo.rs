@@ -1,6 +1,10 @@
 //! `weir demo`: what Weir does, shown on itself by real calls.
 
-use std::{io, net::SocketAddr, thread};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    thread,
+};
 
 use http::header;
 use tokio::runtime;
@@ -83,7 +87,10 @@ pub fn show(app: &App) {
     );
     // The listeners are bound, so the calls wait for the workers in the kernel's queue.
     thread::spawn(move || match ask(redirect) {
-        Ok(answers) => print!("{}", text(redirect, http, admin, &answers)),
+        Ok(answers) => {
+            let shown = text(redirect, http, admin, &answers);
+            let _unread = io::stdout().write_all(shown.as_bytes());
+        }
         Err(error) => eprintln!("the demo's own calls failed: {error}"),
     });
 }

@@ -1,6 +1,11 @@
 //! Parses arguments, loads the configuration, starts, and turns the end into an exit code.
 
-use std::{env, net::SocketAddr, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use tokio::sync::mpsc;
@@ -55,7 +60,8 @@ fn check(flags: &Flags, environment: &Environment) -> ExitCode {
     }
     match Config::load(flags, environment) {
         Ok(_valid) => {
-            println!("configuration is valid");
+            // Whoever closed its output knows enough.
+            let _unread = writeln!(io::stdout(), "configuration is valid");
             ExitCode::from(OK)
         }
         Err(errors) => fail(USAGE_OR_CONFIG, &errors),
@@ -108,7 +114,7 @@ fn serve(environment: &Environment, loader: Loader, built: impl FnOnce(&App)) ->
         Ok(config) => config,
         Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
     };
-    telemetry::init_logging();
+    let _log = telemetry::init_logging();
     for (name, nearest) in environment.unknown() {
         tracing::warn!(
             name,

@@ -48,6 +48,10 @@ pub(super) fn read(path: Option<&Path>) -> Result<Document, ConfigErrors> {
         return Err(unreadable(format!("it is larger than {FILE_BYTES_MAX} bytes")).into());
     }
     let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    if text.trim().is_empty() {
+        // A disk that is full leaves such files, and to a reload it would say: serve nothing.
+        return Err(unreadable("it is empty".to_owned()).into());
+    }
     parse(SourceFile {
         path: path.to_owned(),
         text,

@@ -26,6 +26,7 @@ use crate::{
     net::{AcceptPause, AcceptRetry, accept_retry},
     shutdown::{Phase, PhaseReceiver},
     state::Shared,
+    telemetry::access_log::AccessLog,
 };
 
 /// Serves the admin listener until the process ends.
@@ -33,9 +34,10 @@ pub(super) async fn serve(
     listener: std::net::TcpListener,
     shared: Arc<Shared>,
     phase: PhaseReceiver,
+    access_log: Option<AccessLog>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let pages = pages(shared, phase);
+    let pages = pages(shared, phase, access_log);
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut pause = AcceptPause::default();
     loop {
@@ -76,8 +78,8 @@ struct Admin {
     phase: PhaseReceiver,
 }
 
-fn pages(shared: Arc<Shared>, phase: PhaseReceiver) -> Router {
-    let registry = Arc::new(metrics::registry(Arc::clone(&shared)));
+fn pages(shared: Arc<Shared>, phase: PhaseReceiver, access_log: Option<AccessLog>) -> Router {
+    let registry = Arc::new(metrics::registry(Arc::clone(&shared), access_log));
     Router::new()
         .route("/", get(index))
         .route("/livez", get(live))

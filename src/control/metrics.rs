@@ -16,19 +16,23 @@ use crate::{
         AcceptFault, BackendStats, Cause, CloseCause, Condition, Counter, DURATION_BOUNDS,
         DurationHistogram, Protocol, Shared, WorkerStats,
     },
+    telemetry::access_log::AccessLog,
 };
 
 /// Registers everything that Weir counts.
-pub(super) fn registry(shared: Arc<Shared>) -> Registry {
+pub(super) fn registry(shared: Arc<Shared>, access_log: Option<AccessLog>) -> Registry {
     let mut registry = Registry::with_prefix("weir");
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "The running version", build);
-    registry.register_collector(Box::new(Shards(shared)));
+    registry.register_collector(Box::new(Shards { shared, access_log }));
     registry
 }
 
 #[derive(Debug)]
-struct Shards(Arc<Shared>);
+struct Shards {
+    shared: Arc<Shared>,
+    access_log: Option<AccessLog>,
+}
 
 impl Collector for Shards {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -39,13 +43,14 @@ impl Collector for Shards {
         self.upstreams(&mut encoder)?;
         self.connections(&mut encoder)?;
         self.accepting(&mut encoder)?;
+        self.access_log(&mut encoder)?;
         self.reloads(&mut encoder)
     }
 }
 
 impl Shards {
     fn sum<'a>(&'a self, counter: impl Fn(&'a WorkerStats) -> &'a Counter) -> u64 {
-        self.0
+        self.shared
             .workers()
             .iter()
             .map(|worker| counter(&worker.stats).get())
@@ -77,7 +82,7 @@ impl Shards {
     }
 
     fn calls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let in_flight = i64::try_from(self.0.calls_in_flight()).unwrap_or(i64::MAX);
+        let in_flight = i64::try_from(self.shared.calls_in_flight()).unwrap_or(i64::MAX);
         gauge(
             encoder,
             "calls_in_flight",
@@ -99,7 +104,7 @@ impl Shards {
     ) -> fmt::Result {
         let mut counts = [0; DURATION_BOUNDS.len() + 1];
         let mut sum = 0.0;
-        for worker in self.0.workers() {
+        for worker in self.shared.workers() {
             let histogram = histogram(&worker.stats);
             sum += histogram.sum().as_secs_f64();
             for (total, count) in counts.iter_mut().zip(histogram.counts()) {
@@ -156,10 +161,11 @@ impl Shards {
         for metric in &BY_BACKEND {
             self.by_backend(encoder, metric)?;
         }
+        self.conditions(encoder)?;
         let help = "Requests that wait for a backend";
         let mut metric =
             encoder.encode_descriptor("upstream_queue", help, None, MetricType::Gauge)?;
-        for upstream in self.0.snapshot.load_full().upstreams.iter() {
+        for upstream in self.shared.snapshot.load_full().upstreams.iter() {
             let labels = [("upstream", upstream.name().to_owned())];
             let waiting = i64::try_from(upstream.queue.waiting()).unwrap_or(i64::MAX);
             ConstGauge::new(waiting).encode(metric.encode_family(&labels)?)?;
@@ -167,9 +173,28 @@ impl Shards {
         Ok(())
     }
 
+    /// Which backend is in which condition: 1 for the one that it is in.
+    fn conditions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "1 for the condition that a backend is in";
+        let mut metric =
+            encoder.encode_descriptor("backend_condition", help, None, MetricType::Gauge)?;
+        for upstream in self.shared.snapshot.load_full().upstreams.iter() {
+            for member in upstream.members.iter() {
+                let condition = member.backend.stats.condition();
+                let labels = [
+                    ("upstream", upstream.name().to_owned()),
+                    ("backend", member.backend.to_string()),
+                    ("condition", condition.label().to_owned()),
+                ];
+                ConstGauge::new(1_i64).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn by_backend(&self, encoder: &mut DescriptorEncoder<'_>, told: &BackendMetric) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(told.name, told.help, None, told.kind)?;
-        for upstream in self.0.snapshot.load_full().upstreams.iter() {
+        for upstream in self.shared.snapshot.load_full().upstreams.iter() {
             for member in upstream.members.iter() {
                 let labels = [
                     ("upstream", upstream.name().to_owned()),
@@ -191,7 +216,7 @@ impl Shards {
         let help = "Open client connections, by worker";
         let mut metric =
             encoder.encode_descriptor("connections_open", help, None, MetricType::Gauge)?;
-        for (index, worker) in self.0.workers().iter().enumerate() {
+        for (index, worker) in self.shared.workers().iter().enumerate() {
             let open = i64::try_from(worker.open_connections()).unwrap_or(i64::MAX);
             let labels = [("worker", index.to_string())];
             ConstGauge::new(open).encode(metric.encode_family(&labels)?)?;
@@ -240,8 +265,20 @@ impl Shards {
         ConstCounter::new(self.sum(|stats| &stats.handed_over)).encode(metric)
     }
 
+    fn access_log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(access_log) = &self.access_log else {
+            return Ok(());
+        };
+        let counts = [
+            ("written", access_log.written_lines()),
+            ("lost", access_log.lost_lines()),
+        ];
+        let help = "Lines of the access log, by what became of them";
+        family(encoder, "access_log_lines", help, "result", counts)
+    }
+
     fn reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let reloads = &self.0.reloads;
+        let reloads = &self.shared.reloads;
         let counts = [
             ("ok", reloads.count_succeeded()),
             ("refused", reloads.count_refused()),

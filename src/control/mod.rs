@@ -113,6 +113,7 @@ impl ControlPlane {
             self.admin_listener,
             Arc::clone(&self.shared),
             self.phase.subscribe(),
+            self.access_log.clone(),
         );
         let admin = tokio::spawn(admin);
         let watched = self.loader.watched.take().filter(|_| self.config.watch);

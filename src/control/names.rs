@@ -23,7 +23,8 @@ use crate::{
 /// Follows names.
 #[derive(Debug)]
 pub(super) struct Names {
-    resolver: Arc<Resolver>,
+    /// Made when the first name is there.
+    resolver: Option<Arc<Resolver>>,
     followed: HashMap<String, Followed>,
     resolved: mpsc::Sender<Resolved>,
 }
@@ -55,7 +56,7 @@ impl Names {
     /// Follows nothing yet; tells what it finds to `resolved`.
     pub(super) fn new(resolved: mpsc::Sender<Resolved>) -> Self {
         Self {
-            resolver: Arc::new(Resolver::from_system()),
+            resolver: None,
             followed: HashMap::new(),
             resolved,
         }
@@ -70,9 +71,12 @@ impl Names {
             if self.followed.contains_key(host) {
                 continue;
             }
+            let resolver = self
+                .resolver
+                .get_or_insert_with(|| Arc::new(Resolver::from_system()));
             let follower = Follower {
                 host: host.to_owned(),
-                resolver: Arc::clone(&self.resolver),
+                resolver: Arc::clone(resolver),
                 resolved: self.resolved.clone(),
             };
             let followed = Followed {

@@ -86,7 +86,7 @@ pub(super) fn begin(
 ) {
     let settings = listeners.settings(&config.http);
     let configured = upstreams.configured(&config.upstreams);
-    upstreams.publish_snapshot(Snapshot::new(config, settings, configured));
+    upstreams.publish_configured(Snapshot::new(config, settings, configured));
     listeners.open(bound, &config.http);
 }
 

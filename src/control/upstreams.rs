@@ -167,8 +167,14 @@ impl Upstreams {
         });
     }
 
+    /// Publishes the snapshot of another configuration.
+    pub(super) fn publish_configured(&self, snapshot: Snapshot) {
+        let before = self.shared.snapshot.load_full();
+        self.publish_snapshot(snapshot.after(&before));
+    }
+
     /// Publishes a snapshot, and lets everyone know whom that concerns.
-    pub(super) fn publish_snapshot(&self, snapshot: Snapshot) {
+    fn publish_snapshot(&self, snapshot: Snapshot) {
         self.shared.snapshot.publish(snapshot);
         // Those who wait for a backend look again.
         for upstream in self.shared.snapshot.load().upstreams.iter() {

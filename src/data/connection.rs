@@ -197,6 +197,16 @@ impl Connection {
         }
     }
 
+    /// Notes that its listener is gone: it is answered, and told to go.
+    pub(super) fn ask_to_leave(&self) {
+        self.last_answers.set(true);
+    }
+
+    /// Whether the client must be told to go before it asks again (HTTP/2).
+    pub(super) fn must_say_goodbye(&self) -> bool {
+        self.last_answers.get() && self.protocol == Protocol::Http2
+    }
+
     /// Notes that a time limit asked it to leave.
     pub(super) fn leave(&self, now: Instant, cause: CloseCause) {
         self.leaving.set(Some((now, cause)));

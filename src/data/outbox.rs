@@ -74,6 +74,17 @@ impl Outbox {
     }
 }
 
+/// What a client may still send when its connection ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Expected {
+    /// It knows that it is over.
+    Nothing,
+    /// What already broke the protocol. Not worth reading much of.
+    Nonsense,
+    /// The rest of a body, before it looks for the answer.
+    Upload,
+}
+
 /// What is left to read when a connection ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Leftover {
@@ -87,9 +98,13 @@ impl Outbox {
     /// closes or takes too long.
     ///
     /// Closing a socket with unread input resets it, and a reset makes the client's system throw
-    /// away our last words: the 400 or the GOAWAY that says what was wrong. Only needed where
-    /// there is something unread, or `more_is_coming`.
-    pub(super) async fn linger(&self, more_is_coming: bool) {
+    /// away our last words: the 400 or the GOAWAY that says what was wrong. Ends at once where
+    /// nothing is unread and nothing more `expected`.
+    pub(super) async fn linger(&self, expected: Expected) {
+        let bytes_max = match expected {
+            Expected::Nothing | Expected::Nonsense => LINGER_BYTES_MAX,
+            Expected::Upload => usize::MAX,
+        };
         let mut bytes = 0;
         let mut shut_down = false;
         let discard = poll_fn(|cx| {
@@ -100,7 +115,12 @@ impl Outbox {
             loop {
                 match self.discard() {
                     Leftover::Ended => return Poll::Ready(()),
-                    Leftover::Nothing if bytes == 0 && !more_is_coming => return Poll::Ready(()),
+                    Leftover::Nothing if bytes == 0 && expected == Expected::Nothing => {
+                        return Poll::Ready(());
+                    }
+                    Leftover::Discarded(more) if bytes + more > bytes_max => {
+                        return Poll::Ready(());
+                    }
                     Leftover::Discarded(more) => bytes += more,
                     Leftover::Nothing => {}
                 }
@@ -195,5 +215,6 @@ impl Sending {
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// Room for some forty answers of the redirect service.
 const UNSENT_BYTES_START: usize = 4 * 1024;
-/// How long is read what is only thrown away.
+/// Bounds on what is read only to be thrown away.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
 const LINGER_TIME_MAX: Duration = Duration::from_secs(2);

@@ -37,7 +37,7 @@ use crate::{
         connection::{Connection, Due, PhaseStep},
         executor::LocalExecutor,
         http::{HttpService, Tunnel},
-        outbox::Outbox,
+        outbox::{Expected, Outbox},
         redirect::RedirectService,
         socket::{Socket, read_opening},
         tunnel_socket::TunnelSocket,
@@ -323,6 +323,7 @@ async fn drive<C: HttpConnection>(
 ) -> Driven {
     let mut watchdog = pin!(sleep_until(connection.due().0));
     let mut phase = connection.worker().phase.clone();
+    let mut said_goodbye = false;
     loop {
         let phase_now = *phase.borrow_and_update();
         match connection.enter(phase_now) {
@@ -332,7 +333,12 @@ async fn drive<C: HttpConnection>(
         }
         let mut phase_changed = pin!(phase.changed());
         let event = poll_fn(|cx| {
-            let ended = http.poll(cx);
+            let mut ended = http.poll(cx);
+            if connection.must_say_goodbye() && !said_goodbye && ended.is_pending() {
+                said_goodbye = true;
+                http.graceful_shutdown();
+                ended = http.poll(cx);
+            }
             let sent = outbox.poll_send(cx);
             if let Poll::Ready(ended) = ended {
                 return Poll::Ready(Event::Ended(ended));
@@ -367,8 +373,12 @@ async fn drive<C: HttpConnection>(
                 if connection.is_broken() {
                     outbox.reset_on_close();
                 } else {
-                    let more_is_coming = ended.is_err() || connection.is_left_unread();
-                    outbox.linger(more_is_coming).await;
+                    let expected = match ended {
+                        _ if connection.is_left_unread() => Expected::Upload,
+                        Ok(()) => Expected::Nothing,
+                        Err(_) => Expected::Nonsense,
+                    };
+                    outbox.linger(expected).await;
                 }
                 return Driven::Ended(connection.cause_of_end(phase_now, ended));
             }

@@ -17,6 +17,9 @@ pub struct Snapshot {
     pub redirect: Option<RedirectSettings>,
     /// The HTTP load balancer's listeners.
     pub http: Arc<[HttpSettings]>,
+    /// Listeners that a reload took away, each with the last snapshot that had it: clients that are
+    /// still connected are answered by that while they leave. The latest few.
+    pub retired: Arc<[(usize, Arc<Self>)]>,
     /// The upstreams that routes lead to.
     pub upstreams: Arc<[Upstream]>,
     /// The longest that any upstream lets a request stand still.
@@ -57,8 +60,32 @@ impl Snapshot {
             redirect,
             longest_wait: waits.max().unwrap_or_default(),
             http: http.into(),
+            retired: Arc::default(),
             upstreams: upstreams.into(),
         }
+    }
+
+    /// The same snapshot, with what `before` had and it has not among the retired.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        let is_gone = |id: usize| self.http(id).is_none();
+        let last = Arc::new(Self {
+            retired: Arc::default(),
+            ..before.clone()
+        });
+        let gone = before.http.iter().filter(|http| is_gone(http.id));
+        let gone = gone.map(|http| (http.id, Arc::clone(&last)));
+        let retired = gone.chain(before.retired.iter().cloned()).take(RETIRED_MAX);
+        Self {
+            retired: retired.collect(),
+            ..self
+        }
+    }
+
+    /// The last snapshot that had a listener that is gone now.
+    pub fn last_with(&self, listener: usize) -> Option<&Arc<Self>> {
+        let retired = self.retired.iter().find(|(id, _)| *id == listener);
+        retired.map(|(_, snapshot)| snapshot)
     }
 
     /// The settings of a listener of the load balancer; `None` once a reload took it away.
@@ -66,6 +93,9 @@ impl Snapshot {
         self.http.iter().find(|http| http.id == id)
     }
 }
+
+/// Listeners that are remembered after they were closed.
+const RETIRED_MAX: usize = 16;
 
 /// Where the snapshot is published and loaded. Written by the control plane only.
 #[derive(Debug)]

@@ -1,25 +1,34 @@
-//! Event logs: start, stop, reload and faults. Requests are counted; `access_log` tells of each
-//! where an operator asks for it.
+//! Event logs: start, stop, reload, health and faults. Requests are counted, and logged by
+//! [`access_log`] where that is wanted.
 
 use std::io::{self, IsTerminal};
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub mod access_log;
 
 /// Sends events to standard output: readable on a terminal, JSON otherwise. `RUST_LOG` filters
 /// (default `info`), `NO_COLOR` switches colours off. Must be called at most once.
-pub fn init_logging() {
+///
+/// A thread of its own writes them, so that a reader who stopped reading stops nobody else; what
+/// does not fit into its queue is lost. Keep the guard until the end: it writes out what is left.
+#[must_use]
+pub fn init_logging() -> WorkerGuard {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_unset_or_invalid| EnvFilter::new("info"));
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(EVENTS_WAITING_MAX)
+        .thread_name("weir-log")
+        .finish(io::stdout());
     let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     if io::stdout().is_terminal() {
-        registry
-            .with(tracing_subscriber::fmt::layer().with_target(false))
-            .init();
+        registry.with(layer.with_target(false)).init();
     } else {
-        registry
-            .with(tracing_subscriber::fmt::layer().json().flatten_event(true))
-            .init();
+        registry.with(layer.json().flatten_event(true)).init();
     }
+    guard
 }
+
+const EVENTS_WAITING_MAX: usize = 4096;

@@ -132,14 +132,12 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
     assert_eq!(client.redirect(VIDEO).await.address(), two);
     fs::write(&file, "redirect: { cdn_hots: three.example }\n").unwrap();
     process.signal(Signal::HUP);
-    let event = process.until_logged("reload refused");
-    assert!(
-        event["errors"]
-            .as_str()
-            .unwrap()
-            .contains("did you mean `cdn_host`?"),
-        "{event}"
-    );
+    // The watched file may also be read half written, which is refused and told for itself.
+    while {
+        let event = process.until_logged("reload refused");
+        let errors = event["errors"].as_str().unwrap();
+        !errors.contains("did you mean `cdn_host`?")
+    } {}
     assert_eq!(client.redirect(VIDEO).await.address(), two);
 }
 

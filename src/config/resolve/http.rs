@@ -82,16 +82,46 @@ fn listener(section: Section<'_>, upstreams: &[Upstream], before: &[Http]) -> Op
         .into_iter()
         .filter_map(|item| route(item.section(), upstreams))
         .collect();
+    let is_empty = section
+        .items("routes")
+        .is_some_and(|items| items.is_empty());
+    if is_empty {
+        section.fault("routes is empty, so every request would be refused".to_owned());
+    }
     if !section.has("routes") {
         section.fault("routes is missing, for example [{ path: /, upstream: app }]".to_owned());
     }
+    let is_twin = |(index, route): (usize, &Route)| {
+        let mut before = routes.iter().take(index);
+        before.any(|other| other.host == route.host && other.path == route.path)
+    };
+    if let Some(twin) = routes
+        .iter()
+        .enumerate()
+        .find(|&(index, route)| is_twin((index, route)))
+    {
+        let path = &twin.1.path;
+        section.fault(format!("two routes have the same host and path {path}"));
+    }
     let trusted_proxies = trusted_proxies(&section);
     let upgrades = section.items("upgrades").map(|items| {
-        let protocols = items.iter().filter_map(Item::text);
-        protocols.map(str::to_ascii_lowercase).collect()
+        let protocol = |item: Item<'_>| match item.text() {
+            Some(text) => Some(text.to_ascii_lowercase()),
+            None => {
+                item.fault("is not the name of a protocol such as websocket");
+                None
+            }
+        };
+        items.into_iter().filter_map(protocol).collect()
     });
     let body_limit = section.value("body_limit", None, size);
-    let uri_limit = section.value("uri_limit", None, size);
+    let uri_limit = section.value("uri_limit", None, |text| {
+        let bytes = size(text)?;
+        match (1 << 10..=1 << 20).contains(&bytes) {
+            true => Ok(bytes),
+            false => Err("must be from 1KiB to 1MiB".to_owned()),
+        }
+    });
     section.finish();
     let defaults = Http::new(listen?, Router::new(routes));
     Some(Http {

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     config::{
         ADMIN_LISTEN, AccessLog, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain,
-        Environment, Flags, HEAD_LIMIT, LogFormat, LogTarget, ORIGIN_CLUSTERS, ORIGIN_EVERY,
+        Environment, Flags, HEAD_LIMIT, Http, LogFormat, LogTarget, ORIGIN_CLUSTERS, ORIGIN_EVERY,
         REDIRECT_LISTEN, Redirect, Reflection,
         document::Document,
         overrides::Overrides,
@@ -51,6 +51,11 @@ pub(super) fn config(
                        name a file with --config, or try `weir demo`";
         faults.borrow_mut().push(Diagnostic::nowhere(message));
     }
+    if faults.borrow().is_empty() {
+        faults
+            .borrow_mut()
+            .extend(clashes(redirect.as_ref(), &http, &admin));
+    }
     match ConfigErrors::new(faults.take()) {
         Some(errors) => Err(errors),
         None => Ok(Config {
@@ -65,6 +70,28 @@ pub(super) fn config(
             workers,
         }),
     }
+}
+
+/// Listeners that cannot stand beside each other.
+fn clashes(redirect: Option<&Redirect>, http: &[Http], admin: &Admin) -> Option<Diagnostic> {
+    let mut listeners = vec![("admin.listen".to_owned(), admin.listen)];
+    listeners.extend(redirect.map(|redirect| ("redirect.listen".to_owned(), redirect.listen)));
+    let number = |(number, http): (usize, &Http)| (format!("http[{number}].listen"), http.listen);
+    listeners.extend((1..).zip(http).map(number));
+    let clash = |one: SocketAddr, other: SocketAddr| {
+        let is_everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+        let is_same_port = one.port() == other.port() && one.port() != 0;
+        is_same_port && (one.ip() == other.ip() || is_everywhere)
+    };
+    listeners
+        .iter()
+        .enumerate()
+        .find_map(|(index, (name, addr))| {
+            let mut before = listeners.iter().take(index);
+            let (other, taken) = before.find(|(_, taken)| clash(*addr, *taken))?;
+            let message = format!("{name} {addr} and {other} {taken} are in each other's way");
+            Some(Diagnostic::nowhere(message))
+        })
 }
 
 pub(super) fn admin_listen(

@@ -8,7 +8,10 @@ use std::{
 };
 
 use http::HeaderName;
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
 use url::{Host, Url};
 
 use crate::{
@@ -40,6 +43,9 @@ pub(super) fn upstreams(root: &Section<'_>) -> Vec<Upstream> {
 
 fn upstream(name: &str, section: Section<'_>) -> Upstream {
     let backends = backends(&section);
+    if name.is_empty() {
+        section.fault("an upstream needs a name".to_owned());
+    }
     if name == SHORT_FORM {
         section.fault("the name backends is the short form's; choose another".to_owned());
     }
@@ -179,8 +185,14 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match certificates {
-        Ok(certificates) if certificates.is_empty() => Err("holds no certificate".to_owned()),
-        Ok(certificates) => Ok(certificates),
+        Ok(certificates) => {
+            let (usable, _) =
+                RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
+            match usable {
+                0 => Err("holds no certificate that can be used".to_owned()),
+                _ => Ok(certificates),
+            }
+        }
         Err(error) => Err(format!("is not a PEM file: {error}")),
     }
 }
@@ -258,11 +270,11 @@ fn backend_addr(text: &str) -> Result<BackendAddr, String> {
         Host::Ipv4(ip) => ip.to_string(),
         Host::Ipv6(ip) => ip.to_string(),
     };
-    Ok(BackendAddr {
-        scheme,
-        host,
-        port: url.port().unwrap_or(default_port),
-    })
+    let port = url.port().unwrap_or(default_port);
+    if port == 0 {
+        return Err(format!("{hint}: nobody listens on port 0"));
+    }
+    Ok(BackendAddr { scheme, host, port })
 }
 
 /// The name of the upstream that the top-level `backends` make.

@@ -87,6 +87,8 @@ pub(super) struct Http2Conn {
     streams: Cell<u32>,
     /// Streams that the backend allows at a time.
     streams_max: Rc<Cell<usize>>,
+    /// Whether it answered, so that its SETTINGS are known. Before, streams wait for these.
+    has_answered: Cell<bool>,
     /// Whether it takes no more requests, as the backend was silent on it.
     leaving: Cell<bool>,
     /// When its last stream ended, or it was made.
@@ -97,7 +99,11 @@ impl Http2Conn {
     /// Whether it may carry one more request.
     pub(super) fn has_room(&self) -> bool {
         let streams = self.streams.get() as usize;
-        !self.leaving.get() && self.sender.is_ready() && streams < self.streams_max.get()
+        let streams_max = match self.has_answered.get() {
+            true => self.streams_max.get(),
+            false => STREAMS_MAX,
+        };
+        !self.leaving.get() && self.sender.is_ready() && streams < streams_max
     }
 
     /// Whether nothing will come of it any more.
@@ -167,6 +173,8 @@ impl BackendConn {
             HttpVersion::Http2 => {
                 let mut settings = http2::Builder::new(LocalExecutor);
                 settings
+                    // The others wait until it is known how many there may be.
+                    .initial_max_send_streams(1)
                     .initial_stream_window_size(STREAM_WINDOW_BYTES)
                     .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                     .max_header_list_size(RESPONSE_HEAD_BYTES_MAX as u32)
@@ -185,6 +193,7 @@ impl BackendConn {
                     driver: spawn(driver),
                     streams: Cell::new(0),
                     streams_max,
+                    has_answered: Cell::new(false),
                     leaving: Cell::new(false),
                     idle_since: Cell::new(Instant::now()),
                 };
@@ -229,7 +238,11 @@ impl BackendConn {
                 })
                 .await
             }
-            Self::Http2(share) => share.0.sender.clone().try_send_request(request).await,
+            Self::Http2(share) => {
+                let response = share.0.sender.clone().try_send_request(request).await;
+                share.0.has_answered.set(true);
+                response
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     rc::{Rc, Weak},
 };
@@ -13,11 +13,13 @@ use tokio::{
 };
 
 use crate::{
+    config::AdminState,
     data::{
         WorkerContext,
         http::backend_conn::{BackendConn, Http1Conn, Http2Conn},
     },
     net::HttpVersion,
+    state::Member,
 };
 
 /// Connections by backend.
@@ -94,10 +96,16 @@ impl ConnPool {
         (kept.version != Some(HttpVersion::Http1)).then(|| Rc::clone(&kept.connecting))
     }
 
-    fn close_old(&self) {
+    /// Closes what is old, closed, or leads to a backend that `is_gone`.
+    fn close_old(&self, is_gone: impl Fn(usize) -> bool) {
         let now = Instant::now();
         let is_old = |since: Instant| now - since >= IDLE_TIME_MAX;
-        self.kept.borrow_mut().retain(|_, kept| {
+        self.kept.borrow_mut().retain(|&backend, kept| {
+            if is_gone(backend) {
+                kept.idle.clear();
+                // Those that carry requests end with them.
+                kept.shared.retain(|conn| conn.idle_since().is_none());
+            }
             kept.idle
                 .retain_mut(|idle| !is_old(idle.since) && idle.conn.is_ready());
             kept.shared
@@ -122,7 +130,19 @@ pub(in crate::data) async fn close_old_connections(worker: Weak<WorkerContext>) 
         let Some(worker) = worker.upgrade() else {
             return;
         };
-        worker.conn_pool.close_old();
+        let snapshot = worker.snapshot();
+        let members = snapshot
+            .upstreams
+            .iter()
+            .flat_map(|upstream| upstream.members.iter());
+        let is_wanted = |member: &&Member| member.admin_state != AdminState::Disabled;
+        let wanted: HashSet<usize> = members
+            .filter(is_wanted)
+            .map(|member| member.backend.id)
+            .collect();
+        worker
+            .conn_pool
+            .close_old(|backend| !wanted.contains(&backend));
         drop::<Rc<_>>(worker);
     }
 }

@@ -50,9 +50,18 @@ pub(super) struct Forwarded {
 impl Exchange {
     pub(super) fn new(connection: &Rc<Connection>, listener: usize, peer: &Rc<Peer>) -> Self {
         let worker = Rc::clone(connection.worker());
+        let mut snapshot = worker.snapshot();
+        let last = match snapshot.http(listener) {
+            Some(_) => None,
+            None => snapshot.last_with(listener).cloned(),
+        };
+        if let Some(last) = last {
+            connection.ask_to_leave();
+            snapshot = Rc::new(last);
+        }
         Self {
             connection: Rc::clone(connection),
-            snapshot: worker.snapshot(),
+            snapshot,
             worker,
             listener,
             peer: Rc::clone(peer),

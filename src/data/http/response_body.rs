@@ -34,6 +34,8 @@ pub(in crate::data) struct ProxyBody {
     content: Content,
     /// Whether all of it was handed to the connection, or it broke off and that was counted.
     settled: bool,
+    /// Why it breaks off at the next poll.
+    broken: Option<BodyError>,
     record: Option<Box<Record>>,
     call: Option<Call>,
 }
@@ -60,6 +62,7 @@ impl ProxyBody {
         Self {
             settled: true,
             content: Content::Whole(bytes),
+            broken: None,
             record: None,
             call: None,
         }
@@ -89,6 +92,7 @@ impl ProxyBody {
         Self {
             settled: is_whole || !has_body,
             content: Content::Forwarded(forwarded),
+            broken: None,
             record: None,
             call: None,
         }
@@ -191,11 +195,20 @@ impl Body for ProxyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(self.break_off(error))));
+        }
         let polled = match &mut self.content {
             Content::Forwarded(forwarded) => forwarded.poll_frame(cx),
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         };
+        if let Poll::Ready(Some(Err(error))) = polled {
+            // What came before it is written first: hyper throws away what it holds.
+            self.broken = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         polled.map(|frame| match frame {
             Some(Ok(frame)) => {
                 self.sent(&frame);

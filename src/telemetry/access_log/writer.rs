@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,8 +14,10 @@ use std::{
     time::Duration,
 };
 
-use crate::config::LogTarget;
-use crate::telemetry::access_log::{Link, Tally};
+use crate::{
+    config::LogTarget,
+    telemetry::access_log::{Link, Tally},
+};
 
 /// Whole lines on their way to the writer. One without lines only wakes it.
 #[derive(Debug, Default)]
@@ -163,7 +166,9 @@ impl Work {
 /// What is written to.
 #[derive(Debug)]
 pub(super) enum Output {
-    Stdout,
+    /// Not through the library's handle: its lock would be held while a full pipe makes us wait,
+    /// and whoever wants to log an event would wait, too.
+    Stdout(File),
     File {
         path: PathBuf,
         file: File,
@@ -175,7 +180,10 @@ pub(super) enum Output {
 impl Output {
     pub(super) fn open(target: &LogTarget) -> io::Result<Self> {
         match target {
-            LogTarget::Stdout => Ok(Self::Stdout),
+            LogTarget::Stdout => {
+                let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+                Ok(Self::Stdout(File::from(stdout)))
+            }
             LogTarget::File(path) => Ok(Self::File {
                 path: path.clone(),
                 file: open_to_append(path)?,
@@ -195,11 +203,7 @@ impl Output {
     /// Writes all, or fails after some of it.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(bytes)?;
-                stdout.flush()
-            }
+            Self::Stdout(stdout) => stdout.write_all(bytes),
             Self::File { file, torn, .. } => {
                 if *torn {
                     file.write_all(b"\n")?;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 
@@ -50,13 +50,15 @@ impl FakeBackend {
         Self::start(Script::Reply(ok(body))).await
     }
 
-    /// An address where nobody listens.
+    /// An address where nobody listens. It stays taken until the process ends, so that no other
+    /// test listens there by chance; this one may.
     pub async fn refusing() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap()
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let addr = socket.local_addr().unwrap();
+        std::mem::forget(socket);
+        addr
     }
 
     pub fn serve(listener: TcpListener, script: Script) -> Self {
