@@ -16,6 +16,7 @@ mod cli;
 mod connections;
 mod differential;
 mod drain;
+mod ejection;
 mod exactness;
 mod grpc;
 mod h2_backends;

@@ -41,6 +41,16 @@ impl TestApp {
         let directory = tempfile::tempdir().unwrap();
         let config_file = directory.path().join("weir.yaml");
         fs::write(&config_file, yaml(redirect_keys, sections)).unwrap();
+        Self::start_from(directory, config_file, None)
+    }
+
+    /// Starts with a file that the caller wrote, and reloads when it changes.
+    pub fn watching(directory: TempDir, config_file: PathBuf) -> Self {
+        let watched = Some(config_file.clone());
+        Self::start_from(directory, config_file, watched)
+    }
+
+    fn start_from(directory: TempDir, config_file: PathBuf, watched: Option<PathBuf>) -> Self {
         let flags = Flags {
             config: Some(config_file.clone()),
             ..Flags::default()
@@ -52,7 +62,7 @@ impl TestApp {
         let (commands, receiver) = mpsc::channel(8);
         let loader = Loader {
             load: Box::new(load),
-            watched: None,
+            watched,
         };
         let thread = thread::spawn(move || app.run(receiver, loader));
         Self {
@@ -139,7 +149,8 @@ impl Drop for TestApp {
     }
 }
 
-fn yaml(redirect_keys: &str, sections: &str) -> String {
+/// The configuration that [`TestApp::start`] writes.
+pub fn yaml(redirect_keys: &str, sections: &str) -> String {
     let cdn = if redirect_keys.contains("cdn_host:") {
         ""
     } else {
