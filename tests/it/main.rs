@@ -20,6 +20,7 @@ mod ejection;
 mod exactness;
 mod grpc;
 mod h2_backends;
+mod health_checks;
 mod hostile_backends;
 mod http1_framing;
 mod http1_hosts;
