@@ -34,4 +34,5 @@ mod http_headers;
 mod layering;
 mod open_redirect;
 mod reload;
+mod round_robin;
 mod support;
