@@ -34,5 +34,8 @@ mod http_headers;
 mod layering;
 mod open_redirect;
 mod reload;
+mod reload_health;
+mod reload_upstreams;
+mod reload_watched;
 mod round_robin;
 mod support;
