@@ -32,6 +32,7 @@ mod http2_scripts;
 mod http_face;
 mod http_headers;
 mod layering;
+mod names;
 mod open_redirect;
 mod reload;
 mod reload_health;

@@ -1,0 +1,90 @@
+//! Backends that are named rather than addressed.
+
+use crate::support::{MoodyBackend, SteadyClient, TestApp, eventually};
+
+fn start(named: &str, other: &str, checks: &str) -> TestApp {
+    TestApp::start(
+        "",
+        &format!(
+            "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}, {{ path: /other, upstream: other }}]\n\
+             upstreams:\n  app:\n    backends: [\"{named}\"]\n{checks}  other:\n    backends: [\"{other}\"]\n"
+        ),
+    )
+}
+
+#[tokio::test]
+async fn a_named_backend_is_there_when_the_process_is_ready() {
+    let check = "    health_check: { http: /health, interval: 100ms }\n";
+    for checks in ["", check] {
+        let backend = MoodyBackend::start("named").await;
+        let named = format!("http://localhost:{}", backend.addr.port());
+        let app = start(&named, &backend.url(), checks);
+        eventually("readiness", async || app.readiness().await == 200).await;
+        let mut client = SteadyClient::new(app.http.unwrap());
+        for _ in 0..5 {
+            assert_eq!(client.body().await, "named");
+        }
+        let name = format!(
+            "weir_backend_responses_total{{upstream=\"app\",backend=\"localhost:{}/127.0.0.1\"}}",
+            backend.addr.port()
+        );
+        assert_eq!(app.metric(&name).await, 5);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_holds_nothing_up() {
+    let other = MoodyBackend::start("other").await;
+    let app = start("http://does-not-exist.invalid:80", &other.url(), "");
+    let mut client = SteadyClient::new(app.http.unwrap());
+    // Those that need no name are served meanwhile.
+    let said = client.get("/other").await;
+    assert_eq!(said, Ok((200, "other".to_owned())));
+    eventually("readiness", async || app.readiness().await == 200).await;
+    for fault in 1..=2 {
+        let (status, body) = client.get("/").await.unwrap();
+        assert_eq!(
+            (status, body.as_str()),
+            (503, "upstream app has no available backend\n")
+        );
+        let faults = "weir_http_faults_total{cause=\"no_backend\"}";
+        assert_eq!(app.metric(faults).await, fault);
+    }
+    assert_eq!(client.get("/other").await, Ok((200, "other".to_owned())));
+}
+
+/// The name comes with a reload: what it replaces serves on until then, and it is looked up
+/// without anybody's request waiting for it.
+#[tokio::test]
+async fn a_reload_brings_a_name_and_takes_it_away() {
+    let backend = MoodyBackend::start("x").await;
+    let app = start(&backend.url(), &backend.url(), "");
+    let mut client = SteadyClient::new(app.http.unwrap());
+    assert_eq!(client.body().await, "x");
+    let sections = |named: &str| {
+        format!(
+            "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\n\
+             upstreams:\n  app:\n    backends: [\"{}\", \"{named}\"]\n",
+            backend.url()
+        )
+    };
+    let port = backend.addr.port();
+    app.rewrite("", &sections(&format!("http://localhost:{port}")));
+    app.reload().await;
+    let name = format!(
+        "weir_backend_available{{upstream=\"app\",backend=\"localhost:{port}/127.0.0.1\"}} 1"
+    );
+    let client = tokio::sync::Mutex::new(client);
+    eventually("the name is found", async || {
+        client.lock().await.body().await;
+        app.metrics().await.contains(&name)
+    })
+    .await;
+    app.rewrite("", &sections("http://does-not-exist.invalid"));
+    app.reload().await;
+    eventually("the name is gone", async || {
+        client.lock().await.body().await;
+        !app.metrics().await.contains("localhost")
+    })
+    .await;
+}
