@@ -8,8 +8,9 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::support::{Mood, MoodyBackend, SteadyClient, TestApp, eventually, start_balancer};
 
+/// Many in a row make it unhealthy, so that a busy machine's lost probes do not.
 const CHECKED: &str =
-    "    health_check: { http: /health, interval: 100ms, timeout: 100ms, fall: 2, rise: 2 }\n";
+    "    health_check: { http: /health, interval: 100ms, timeout: 100ms, fall: 10, rise: 2 }\n";
 
 async fn ready(app: &TestApp) -> SteadyClient {
     eventually("readiness", async || app.readiness().await == 200).await;
@@ -64,7 +65,7 @@ async fn grpc_health_decides_by_service() {
         set("", ServingStatus::Serving).await;
         set("some.Service", ServingStatus::Serving).await;
         let check = format!(
-            "    health_check: {{ grpc: '{service}', interval: 100ms, timeout: 100ms, fall: 2, rise: 2 }}\n"
+            "    health_check: {{ grpc: '{service}', interval: 100ms, timeout: 100ms, fall: 10, rise: 2 }}\n"
         );
         let app = start_balancer(&[format!("h2c://{addr}")], &check, "", "");
         let name = |name: &str| {
@@ -122,6 +123,7 @@ async fn the_operators_word_counts_more_than_health() {
     for upstream in ["", "    when_all_down: any\n"] {
         let app = TestApp::start("", &in_states(&states, &format!("{CHECKED}{upstream}")));
         let mut client = ready(&app).await;
+        app.until_metric(&enabled.metric("available"), 1).await;
         for _ in 0..20 {
             assert_eq!(client.body().await, "enabled");
         }
@@ -234,24 +236,18 @@ async fn who_comes_back_gets_little_at_first_and_then_its_share() {
         app.until_metric(&returns.metric("available"), 0).await;
         returns.rise();
         app.until_metric(&returns.metric("available"), 1).await;
-        if slow_start == "200ms" {
-            eventually("it gets its share", async || {
-                let before = returns.requests();
-                let mut client = SteadyClient::new(app.http.unwrap());
-                for _ in 0..20 {
-                    client.body().await;
-                }
-                returns.requests() - before == 10
-            })
-            .await;
-        }
-        let before = returns.requests();
-        for _ in 0..40 {
-            client.body().await;
-        }
-        // Of 60 s the first six give it one in eleven, the next six one in six; all of it half.
-        let share = returns.requests() - before;
-        assert!((least..=most).contains(&share), "{slow_start}: {share}");
+        eventually(&format!("{least} to {most} of 40"), async || {
+            let before = returns.requests();
+            let mut client = SteadyClient::new(app.http.unwrap());
+            for _ in 0..40 {
+                client.body().await;
+            }
+            let share = returns.requests() - before;
+            // Of 60 s the first six give it one in eleven; all of it gives it half.
+            assert!(slow_start == "200ms" || share <= most, "{share}");
+            (least..=most).contains(&share)
+        })
+        .await;
     }
 }
 
@@ -304,6 +300,7 @@ async fn a_backend_that_takes_probes_and_says_nothing_is_unhealthy() {
     let good = MoodyBackend::start("good").await;
     let app = start_balancer(&[format!("http://{addr}"), good.url()], CHECKED, "", "");
     let mut client = ready(&app).await;
+    app.until_metric(&good.metric("available"), 1).await;
     for _ in 0..10 {
         assert_eq!(client.body().await, "good");
     }

@@ -131,3 +131,22 @@ async fn who_is_enabled_again_is_probed_before_it_gets_requests() {
         assert_eq!(said.as_deref(), Ok("good"));
     }
 }
+
+/// Other checks ask the same backend: as many must fail in a row as ever.
+#[tokio::test]
+async fn a_change_of_checks_makes_no_single_probe_decide() {
+    let backend = MoodyBackend::start("x").await;
+    let before = sections(&[plain(&backend)]);
+    let (app, mut client) = started(&before).await;
+    assert_eq!(client.body().await, "x");
+    let probes = backend.probes();
+    backend.answer_probes_by(500);
+    reload(
+        &app,
+        &before.replace("interval: 60s", "interval: 100ms, fall: 1000"),
+    )
+    .await;
+    eventually("it is probed", async || backend.probes() > probes + 2).await;
+    assert_eq!(app.metric(&backend.metric("healthy")).await, 1);
+    assert_eq!(client.body().await, "x");
+}

@@ -1,8 +1,13 @@
 //! The configuration file reloads itself, however it is replaced.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use crate::support::{MoodyBackend, SteadyClient, TestApp, yaml};
+use crate::support::{MoodyBackend, SteadyClient, TestApp, eventually, yaml};
 
 const OK: &str = "weir_config_reloads_total{result=\"ok\"}";
 const REFUSED: &str = "weir_config_reloads_total{result=\"refused\"}";
@@ -23,13 +28,19 @@ async fn two() -> [MoodyBackend; 2] {
     ]
 }
 
+/// The watch begins before the admin listener answers.
+async fn is_watching(app: &TestApp) {
+    eventually("readiness", async || app.readiness().await == 200).await;
+}
+
 #[tokio::test]
 async fn a_rewritten_or_renamed_file_is_loaded_and_a_bad_one_refused() {
     let [old, new] = two().await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("weir.yaml");
     fs::write(&path, config(&old)).unwrap();
-    let app = TestApp::watching(directory, path.clone());
+    let app = TestApp::watching(directory, path.clone(), || ());
+    is_watching(&app).await;
     let mut client = SteadyClient::new(app.http.unwrap());
     assert_eq!(client.body().await, "old");
 
@@ -68,7 +79,8 @@ async fn a_kubernetes_update_is_loaded() {
     mount("..first", &old);
     let path = root.join("weir.yaml");
     symlink(Path::new("..data/weir.yaml"), &path).unwrap();
-    let app = TestApp::watching(directory, path);
+    let app = TestApp::watching(directory, path, || ());
+    is_watching(&app).await;
     let mut client = SteadyClient::new(app.http.unwrap());
     assert_eq!(client.body().await, "old");
     for (reloads, (version, backend, name)) in
@@ -79,4 +91,26 @@ async fn a_kubernetes_update_is_loaded() {
         assert_eq!(client.body().await, name);
     }
     assert_eq!(app.metric(REFUSED).await, 0);
+}
+
+/// What is on disk is what runs, however early it came there.
+#[tokio::test]
+async fn a_change_while_the_process_starts_is_not_missed() {
+    let [old, new] = two().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weir.yaml");
+    fs::write(&path, config(&old)).unwrap();
+    let change = || fs::write(&path, config(&new)).unwrap();
+    let app = TestApp::watching(directory, path.clone(), change);
+    is_watching(&app).await;
+    let began = Instant::now();
+    while app.metric(OK).await == 0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "it is never loaded"
+        );
+        tokio::task::yield_now().await;
+    }
+    let mut client = SteadyClient::new(app.http.unwrap());
+    assert_eq!(client.body().await, "new");
 }

@@ -41,16 +41,22 @@ impl TestApp {
         let directory = tempfile::tempdir().unwrap();
         let config_file = directory.path().join("weir.yaml");
         fs::write(&config_file, yaml(redirect_keys, sections)).unwrap();
-        Self::start_from(directory, config_file, None)
+        Self::start_from(directory, config_file, None, || ())
     }
 
-    /// Starts with a file that the caller wrote, and reloads when it changes.
-    pub fn watching(directory: TempDir, config_file: PathBuf) -> Self {
+    /// Starts with a file that the caller wrote, and reloads when it changes. `meanwhile` runs
+    /// between the reading of the file and the start.
+    pub fn watching(directory: TempDir, config_file: PathBuf, meanwhile: impl FnOnce()) -> Self {
         let watched = Some(config_file.clone());
-        Self::start_from(directory, config_file, watched)
+        Self::start_from(directory, config_file, watched, meanwhile)
     }
 
-    fn start_from(directory: TempDir, config_file: PathBuf, watched: Option<PathBuf>) -> Self {
+    fn start_from(
+        directory: TempDir,
+        config_file: PathBuf,
+        watched: Option<PathBuf>,
+        meanwhile: impl FnOnce(),
+    ) -> Self {
         let flags = Flags {
             config: Some(config_file.clone()),
             ..Flags::default()
@@ -59,6 +65,7 @@ impl TestApp {
         let app = App::build(load().unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
         let (redirect, admin) = (app.redirect_addr().unwrap(), app.admin_addr().unwrap());
         let http = app.http_addr(0);
+        meanwhile();
         let (commands, receiver) = mpsc::channel(8);
         let loader = Loader {
             load: Box::new(load),
