@@ -40,3 +40,4 @@ mod reload_upstreams;
 mod reload_watched;
 mod round_robin;
 mod support;
+mod upgrades;

@@ -2,9 +2,12 @@
 
 mod app;
 mod fake_backend;
+mod gate;
 mod grpc_client;
 mod http2_backend;
 mod moody_backend;
+mod kept_client;
+pub mod logged;
 mod pairing;
 mod process;
 mod raw_client;
@@ -13,14 +16,18 @@ mod recording_backend;
 mod steady_client;
 mod strict_http1;
 mod table;
+mod tls_front;
 
 pub use app::{TestApp, eventually, http1, metric, yaml};
 pub use fake_backend::{FakeBackend, Script, ok};
+pub use gate::gated;
 pub use grpc_client::{
     GrpcAnswer, GrpcClient, VIDEO, framed, framed_call, grpc_request, message, read,
 };
 pub use http2_backend::{Http2Backend, Http2Script, Reply, RequestEnd};
 pub use moody_backend::{Mood, MoodyBackend};
+pub use http2_backend::{Http2Backend, Http2Script, Reply, RequestEnd, SeenRequest};
+pub use kept_client::{KeptAnswer, KeptClient, get};
 pub use pairing::{
     Answer, Ask, Ending, PairedBackend, Pairing, Protocol, SeenAsk, ask, start_balancer,
 };
@@ -29,3 +36,4 @@ pub use raw_client::{End, Talk, read_to_end, talk};
 pub use recording_backend::{RecordingBackend, Wire};
 pub use steady_client::SteadyClient;
 pub use table::Table;
+pub use tls_front::{Authority, Identity, TlsFront};

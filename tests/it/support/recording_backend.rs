@@ -224,6 +224,11 @@ impl Wire {
         while self.read_more().await.is_some() {}
     }
 
+    /// Ends the sending direction, and goes on reading.
+    pub async fn end_sending(&mut self) {
+        let _closed = self.stream.shutdown().await;
+    }
+
     /// Ends the connection by a reset.
     pub fn reset(self) {
         self.stream.set_zero_linger().unwrap();
