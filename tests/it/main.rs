@@ -40,4 +40,5 @@ mod reload_upstreams;
 mod reload_watched;
 mod round_robin;
 mod support;
+mod tls_backends;
 mod upgrades;
