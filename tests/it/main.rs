@@ -9,6 +9,8 @@
     reason = "a test that cannot go on should panic, and helpers are public to the modules beside them"
 )]
 
+mod access_log;
+mod access_log_lines;
 mod balancer;
 mod balancer_limits;
 mod broken_responses;
