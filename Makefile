@@ -1,5 +1,5 @@
-# What CI runs, one target each. `make check` is all of it but the conformance run.
-.PHONY: build run test check fmt clippy doc fuzz-smoke conformance bench bench-side-by-side docker-smoke docker-up deny
+# What CI runs, one target each. `make check` is all of it but the conformance and load runs.
+.PHONY: build run test check fmt clippy doc fuzz-smoke conformance load bench bench-side-by-side docker-smoke docker-up deny
 
 CARGO ?= cargo
 
@@ -31,6 +31,10 @@ fuzz-smoke:
 # Real grpcurl, ghz, grpcio and h2load against the release build. SECONDS_OF_LOAD=60 for a long run.
 conformance: build
 	tests/conformance/run
+
+# Real wrk and h2load against the load balancer while it reloads, restarts and loses backends. SECONDS_OF_LOAD=60 for a long run.
+load: build
+	tests/load/run
 
 # Licences, sources and duplicate versions (needs cargo-deny).
 deny:
