@@ -51,8 +51,7 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        // A sign that came for this one and was not used goes to the next by itself.
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-        // A sign that came for this one must not be lost with it.
-        self.0.let_one_in();
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::support::{Mood, MoodyBackend, SteadyClient, TestApp, eventually};
+use crate::support::{End, KeptClient, Mood, MoodyBackend, SteadyClient, TestApp, eventually, get};
 
 const OK: &str = "weir_config_reloads_total{result=\"ok\"}";
 const REFUSED: &str = "weir_config_reloads_total{result=\"refused\"}";
@@ -177,19 +177,25 @@ async fn listeners_come_and_go_and_requests_on_them_finish() {
     assert_eq!(SteadyClient::new(second).body().await, "x");
 }
 
-/// There is nothing to be had there any more: they end, as in a stop, instead of being answered by
-/// a 404 that says that the resource is gone.
+/// They are answered as if it were still there, and told to leave: no request fails.
 #[tokio::test]
-async fn kept_connections_of_a_removed_listener_are_closed() {
+async fn kept_connections_of_a_removed_listener_are_answered_and_closed() {
     let backend = MoodyBackend::start("x").await;
     let listener = free_listener().await;
     let both = with_listeners(&format!("{LISTENER}{listener}"), &[plain(&backend)], "");
     let (app, _) = started(&both).await;
-    let mut kept = SteadyClient::new(addr_of(&listener));
-    assert_eq!(kept.body().await, "x");
+    let mut kept = KeptClient::connect(addr_of(&listener)).await;
+    kept.send(get("/")).await;
+    assert!(!kept.head().await.contains("connection: close"));
+    assert_eq!(kept.text(1).await, "x");
     reload(&app, &sections(&[plain(&backend)], "")).await;
-    let next = kept.get("/").await;
-    assert!(next.is_err(), "{next:?}");
+    kept.send(get("/")).await;
+    let head = kept.head().await;
+    assert!(
+        head.starts_with("http/1.1 200") && head.contains("connection: close"),
+        "{head}"
+    );
+    assert_eq!(kept.rest().await, (b"x".to_vec(), End::Closed));
 }
 
 #[tokio::test]

@@ -117,9 +117,9 @@ fn listener(section: Section<'_>, upstreams: &[Upstream], before: &[Http]) -> Op
     let body_limit = section.value("body_limit", None, size);
     let uri_limit = section.value("uri_limit", None, |text| {
         let bytes = size(text)?;
-        match (1 << 10..=1 << 20).contains(&bytes) {
+        match (64..=1 << 20).contains(&bytes) {
             true => Ok(bytes),
-            false => Err("must be from 1KiB to 1MiB".to_owned()),
+            false => Err("must be from 64B to 1MiB".to_owned()),
         }
     });
     section.finish();

@@ -5,7 +5,7 @@
 //! backend that says so); an idempotent request of which nothing came back, once. A `POST` is
 //! never delivered twice.
 
-use std::{rc::Rc, sync::Arc};
+use std::{future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body as _, Incoming};
@@ -208,16 +208,21 @@ impl Work<'_> {
 
     async fn wait(&self, place: &Place<'_>, tried: &[usize]) -> Result<InFlight, ForwardError> {
         loop {
-            let mut room = std::pin::pin!(place.room());
+            let mut room = pin!(place.room());
             // From here on no sign is lost.
             room.as_mut().enable();
             // Others may be available by now.
             let snapshot = self.worker.snapshot();
             let upstream = current(&snapshot, self.upstream);
-            if let Some(in_flight) = self.begin_on(upstream, tried)? {
-                return Ok(in_flight);
+            match self.begin_on(upstream, tried) {
+                Ok(Some(in_flight)) => return Ok(in_flight),
+                Ok(None) => room.await,
+                Err(error) => {
+                    // The sign that was for this one may be of use to another.
+                    upstream.queue.let_one_in();
+                    return Err(error);
+                }
             }
-            room.await;
         }
     }
 
@@ -467,17 +472,28 @@ fn current<'a>(snapshot: &'a Snapshot, upstream: &'a Upstream) -> &'a Upstream {
 /// Waits until no response came for too long after the end of the request. While the request is
 /// still coming, its body's own limit must come first.
 async fn no_response(upload: &Upload, timeouts: Timeouts) {
-    loop {
-        let (ended, progress_at) = (upload.has_ended(), upload.progress_at());
-        let wait = match ended {
+    let due = || {
+        let wait = match upload.has_ended() {
             true => timeouts.response,
             false => timeouts.response.max(timeouts.idle) + BODY_MARGIN,
         };
-        sleep_until(progress_at + wait).await;
-        if upload.progress_at() == progress_at && upload.has_ended() == ended {
-            return;
+        upload.progress_at() + wait
+    };
+    let mut timer = pin!(sleep_until(due()));
+    poll_fn(|cx| {
+        upload.tell_the_end_to(cx.waker());
+        if due() < timer.deadline() {
+            timer.as_mut().reset(due());
         }
-    }
+        while timer.as_mut().poll(cx).is_ready() {
+            if due() <= Instant::now() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due());
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// The times that an upstream allows one request.

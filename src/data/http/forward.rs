@@ -210,7 +210,8 @@ impl Exchange {
         } = answered;
         let idle_timeout = upstream.settings.idle_timeout;
         if let Some(protocol) = upgrade {
-            return upgrade::accept(response, &protocol, lease, idle_timeout);
+            let rules = &route.response_headers;
+            return upgrade::accept(response, &protocol, lease, idle_timeout, rules);
         }
         headers::remove_hop_by_hop(response.headers_mut());
         route.response_headers.apply(response.headers_mut());

@@ -35,6 +35,8 @@ pub(super) struct Upload {
     progress_at: Cell<Instant>,
     /// Who waits for more of it.
     waiting: RefCell<Option<Waker>>,
+    /// Who wants to know when it ends.
+    watching: RefCell<Option<Waker>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,7 @@ impl Upload {
             error: Cell::new(None),
             progress_at: Cell::new(Instant::now()),
             waiting: RefCell::new(None),
+            watching: RefCell::new(None),
         })
     }
 
@@ -113,6 +116,18 @@ impl Upload {
         self.ended.get()
     }
 
+    /// Wakes this one when the body has ended. Costs nothing once it has.
+    pub(super) fn tell_the_end_to(&self, waker: &Waker) {
+        if self.ended.get() {
+            return;
+        }
+        let mut watching = self.watching.borrow_mut();
+        match watching.as_mut() {
+            Some(known) => known.clone_from(waker),
+            None => *watching = Some(waker.clone()),
+        }
+    }
+
     /// Why it will never be whole.
     pub(super) fn error(&self) -> Option<BodyError> {
         self.error.get()
@@ -143,6 +158,9 @@ impl Upload {
     fn end(&self) {
         if !self.ended.replace(true) {
             self.connection.upload_ended();
+            if let Some(watching) = self.watching.take() {
+                watching.wake();
+            }
         }
     }
 

@@ -23,11 +23,14 @@ use tokio::{
     time::{Duration, Instant, sleep_until},
 };
 
-use crate::data::{
-    connection::Call,
-    error::ForwardError,
-    http::{ProxyBody, forward::Forwarded, headers, record::Record, response_body::Lease},
-    tunnel_socket::TunnelSocket,
+use crate::{
+    data::{
+        connection::Call,
+        error::ForwardError,
+        http::{ProxyBody, forward::Forwarded, headers, record::Record, response_body::Lease},
+        tunnel_socket::TunnelSocket,
+    },
+    header_rules::HeaderRules,
 };
 
 /// The protocol that a request asks to switch to, if it may: HTTP/1.1, without a body, and one of
@@ -61,10 +64,12 @@ pub(super) fn accept(
     protocol: &HeaderValue,
     lease: Lease,
     idle_timeout: Duration,
+    rules: &HeaderRules,
 ) -> Result<Forwarded, ForwardError> {
     let upgraded = hyper::upgrade::on(&mut response);
     headers::remove_hop_by_hop(response.headers_mut());
     response.headers_mut().remove(header::CONTENT_LENGTH);
+    rules.apply(response.headers_mut());
     headers::ask_for_upgrade(response.headers_mut(), protocol);
     let tunnel = Tunnel {
         upgraded,

@@ -5,9 +5,9 @@ mod fake_backend;
 mod gate;
 mod grpc_client;
 mod http2_backend;
-mod moody_backend;
 mod kept_client;
 pub mod logged;
+mod moody_backend;
 mod pairing;
 mod process;
 mod raw_client;
@@ -24,10 +24,9 @@ pub use gate::gated;
 pub use grpc_client::{
     GrpcAnswer, GrpcClient, VIDEO, framed, framed_call, grpc_request, message, read,
 };
-pub use http2_backend::{Http2Backend, Http2Script, Reply, RequestEnd};
-pub use moody_backend::{Mood, MoodyBackend};
 pub use http2_backend::{Http2Backend, Http2Script, Reply, RequestEnd, SeenRequest};
 pub use kept_client::{KeptAnswer, KeptClient, get};
+pub use moody_backend::{Mood, MoodyBackend};
 pub use pairing::{
     Answer, Ask, Ending, PairedBackend, Pairing, Protocol, SeenAsk, ask, start_balancer,
 };
