@@ -24,6 +24,8 @@ pub(super) struct Connection {
     worker: Rc<WorkerContext>,
     face: Face,
     protocol: Protocol,
+    /// When it was polled last.
+    polled_at: Cell<Instant>,
     /// Calls in flight.
     calls: Cell<u32>,
     /// Open streams that may last as long as the connection: health watches, reflection.
@@ -64,6 +66,7 @@ impl Connection {
             worker,
             face,
             protocol,
+            polled_at: Cell::new(now),
             calls: Cell::new(0),
             watches: Cell::new(0),
             progress_at: Cell::new(now),
@@ -79,6 +82,20 @@ impl Connection {
             tunnel: RefCell::new(None),
             has_tunnel: Cell::new(false),
             age_limit_at,
+        }
+    }
+
+    /// Notes that everything of it is polled now.
+    pub(super) fn polled(&self) {
+        self.polled_at.set(Instant::now());
+    }
+
+    /// The time, as exact as a limit needs it. All that concerns an HTTP/1.1 connection happens
+    /// while it is polled, so that the clock is read once for all of it.
+    pub(super) fn now(&self) -> Instant {
+        match self.protocol {
+            Protocol::Http1 => self.polled_at.get(),
+            Protocol::Http2 => Instant::now(),
         }
     }
 
@@ -102,13 +119,13 @@ impl Connection {
         let is_idle = self.calls.get() == 0 && self.uploads.get() == 0;
         let between_calls = is_idle && self.head_since.get().is_none();
         if self.protocol == Protocol::Http1 && between_calls {
-            self.head_since.set(Some(Instant::now()));
+            self.head_since.set(Some(self.now()));
         }
     }
 
     /// Notes that a call's head is complete.
     pub(super) fn call_started(self: &Rc<Self>) -> Call {
-        let now = Instant::now();
+        let now = self.now();
         if self.calls.get() == 0 {
             self.progress_at.set(now);
         }
@@ -125,7 +142,7 @@ impl Connection {
 
     /// Notes that a body moved.
     pub(super) fn progress(&self) {
-        self.progress_at.set(Instant::now());
+        self.progress_at.set(self.now());
     }
 
     /// Notes a request body that is still to come.
@@ -361,7 +378,7 @@ impl Drop for Call {
         let ended_at = match (self.connection.face, self.answered_at) {
             (Face::Redirect, Some(answered_at)) => answered_at,
             // A forwarded body may have gone on for long after its head.
-            (Face::Http(_), _) | (Face::Redirect, None) => Instant::now(),
+            (Face::Http(_), _) | (Face::Redirect, None) => self.connection.now(),
         };
         let progress_at = &self.connection.progress_at;
         progress_at.set(progress_at.get().max(ended_at));

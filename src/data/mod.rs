@@ -30,7 +30,10 @@ mod placement;
 pub mod redirect;
 mod serve;
 mod socket;
+mod timer_pool;
 mod tunnel_socket;
+
+use timer_pool::TimerPool;
 
 pub use placement::{Handover, handovers};
 
@@ -80,6 +83,7 @@ impl Worker {
             redirect: redirect::Engine::new(Arc::clone(&self.shared), self.index),
             conn_pool: http::ConnPool::default(),
             retry_budgets: http::RetryBudgets::default(),
+            timers: Rc::default(),
             access_log: self.access_log.as_ref().map(AccessLog::sink),
             snapshot: RefCell::new(Rc::new(self.shared.snapshot.load_full())),
             grpc_routes: self.grpc_routes,
@@ -134,6 +138,7 @@ struct WorkerContext {
     redirect: redirect::Engine,
     conn_pool: http::ConnPool,
     retry_budgets: http::RetryBudgets,
+    timers: Rc<TimerPool>,
     access_log: Option<Sink>,
     /// The latest that this worker saw.
     snapshot: RefCell<LocalSnapshot>,

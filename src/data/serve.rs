@@ -333,6 +333,7 @@ async fn drive<C: HttpConnection>(
         }
         let mut phase_changed = pin!(phase.changed());
         let event = poll_fn(|cx| {
+            connection.polled();
             let mut ended = http.poll(cx);
             if connection.must_say_goodbye() && !said_goodbye && ended.is_pending() {
                 said_goodbye = true;

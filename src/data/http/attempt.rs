@@ -5,13 +5,14 @@
 //! backend that says so); an idempotent request of which nothing came back, once. A `POST` is
 //! never delivered twice.
 
-use std::{future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::pin, rc::Rc, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body as _, Incoming};
-use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use crate::{
+    config::Queue,
     data::{
         WorkerContext,
         error::ForwardError,
@@ -189,15 +190,19 @@ impl Work<'_> {
                 length: queue.length,
             });
         }
+        Box::pin(self.queue(queue)).await
+    }
+
+    /// Waits for a place at any backend.
+    async fn queue(&self, queue: Queue) -> Result<InFlight, ForwardError> {
         self.sending.upload.progress();
-        let place = self.upstream.queue.enter(queue.length);
-        let Some(place) = place else {
+        let Some(place) = self.upstream.queue.enter(queue.length) else {
             return Err(ForwardError::QueueFull {
                 upstream: self.upstream.name().to_owned(),
                 length: queue.length,
             });
         };
-        let waited = timeout(queue.timeout, self.wait(&place, tried)).await;
+        let waited = timeout(queue.timeout, self.wait(&place)).await;
         waited.unwrap_or_else(|_elapsed| {
             Err(ForwardError::QueueTimeout {
                 upstream: self.upstream.name().to_owned(),
@@ -206,7 +211,7 @@ impl Work<'_> {
         })
     }
 
-    async fn wait(&self, place: &Place<'_>, tried: &[usize]) -> Result<InFlight, ForwardError> {
+    async fn wait(&self, place: &Place<'_>) -> Result<InFlight, ForwardError> {
         loop {
             let mut room = pin!(place.room());
             // From here on no sign is lost.
@@ -214,7 +219,7 @@ impl Work<'_> {
             // Others may be available by now.
             let snapshot = self.worker.snapshot();
             let upstream = current(&snapshot, self.upstream);
-            match self.begin_on(upstream, tried) {
+            match self.begin_on(upstream, &[]) {
                 Ok(Some(in_flight)) => return Ok(in_flight),
                 Ok(None) => room.await,
                 Err(error) => {
@@ -259,16 +264,19 @@ impl Work<'_> {
         let backend = in_flight.backend();
         let pool = &self.worker.conn_pool;
         let reused = match (kept, &self.sending.upgrade) {
-            (Kept::Take, None) => pool.take(backend.id),
+            (Kept::Take, None) => pool.take(backend.id, self.sending.upload.now()),
             // A tunnel takes its connection with it.
             (Kept::Take, Some(_)) | (Kept::Leave, _) => None,
         };
         let (conn, freshness) = match reused {
             Some(conn) => (conn, Freshness::Reused),
-            None => self.connect(backend).await.map_err(|error| Failure {
-                error,
-                again: Again::Elsewhere,
-            })?,
+            // In a box, as it is large and rare.
+            None => Box::pin(self.connect(backend))
+                .await
+                .map_err(|error| Failure {
+                    error,
+                    again: Again::Elsewhere,
+                })?,
         };
         self.send(conn, backend, freshness).await
     }
@@ -303,7 +311,7 @@ impl Work<'_> {
         };
         // Whoever was first may have left something to share.
         if connecting.is_some()
-            && let Some(conn) = pool.take(backend.id)
+            && let Some(conn) = pool.take(backend.id, self.sending.upload.now())
         {
             return Ok((conn, Freshness::Reused));
         }
@@ -479,19 +487,10 @@ async fn no_response(upload: &Upload, timeouts: Timeouts) {
         };
         upload.progress_at() + wait
     };
-    let mut timer = pin!(sleep_until(due()));
+    let mut timer = upload.timer(due());
     poll_fn(|cx| {
         upload.tell_the_end_to(cx.waker());
-        if due() < timer.deadline() {
-            timer.as_mut().reset(due());
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if due() <= Instant::now() {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(due());
-        }
-        Poll::Pending
+        timer.poll_until(due, cx)
     })
     .await
 }

@@ -49,16 +49,14 @@ struct Idle {
 
 impl ConnPool {
     /// Takes a connection that is open, ready and not too old.
-    pub(super) fn take(&self, backend: usize) -> Option<BackendConn> {
+    pub(super) fn take(&self, backend: usize, now: Instant) -> Option<BackendConn> {
         let mut kept = self.kept.borrow_mut();
         let kept = kept.get_mut(&backend)?;
         if let Some(conn) = kept.shared.iter().find(|conn| conn.has_room()) {
             return Some(BackendConn::Http2(conn.share()));
         }
-        let mut now = None;
         while let Some(Idle { mut conn, since }) = kept.idle.pop() {
-            let now = *now.get_or_insert_with(Instant::now);
-            if now - since < IDLE_TIME_MAX && conn.is_ready() {
+            if now.saturating_duration_since(since) < IDLE_TIME_MAX && conn.is_ready() {
                 return Some(BackendConn::Http1(conn));
             }
         }
@@ -66,16 +64,13 @@ impl ConnPool {
     }
 
     /// Keeps a connection for the next request; the oldest goes if there are too many.
-    pub(super) fn put(&self, backend: usize, conn: Http1Conn) {
+    pub(super) fn put(&self, backend: usize, conn: Http1Conn, now: Instant) {
         let mut kept = self.kept.borrow_mut();
         let idle = &mut kept.entry(backend).or_default().idle;
         if idle.len() >= IDLE_CONNS_MAX {
             idle.remove(0);
         }
-        idle.push(Idle {
-            conn,
-            since: Instant::now(),
-        });
+        idle.push(Idle { conn, since: now });
     }
 
     /// Notes a new connection, so that others may share it if that is possible.

@@ -110,7 +110,7 @@ impl Exchange {
             record,
         };
         let answered = match (deadline, upstream.settings.total_timeout) {
-            (Some(deadline), Some(timeout)) => timeout_at(deadline, work.run())
+            (Some(deadline), Some(timeout)) => Box::pin(timeout_at(deadline, work.run()))
                 .await
                 .unwrap_or(Err(ForwardError::TotalTimeout { timeout }))?,
             (_, _) => work.run().await?,
@@ -293,24 +293,24 @@ fn host_of(request: &Request<Incoming>) -> Result<HeaderValue, ForwardError> {
             "the Host header is not the :authority",
         ));
     }
-    if request.version() == Version::HTTP_11 && host.is_none() {
+    let is_named = host.is_some() || (request.version() == Version::HTTP_2 && authority.is_some());
+    if !is_named && request.version() != Version::HTTP_10 {
         return Err(ForwardError::BadHost("the Host header is missing"));
     }
-    let text = match (authority, host) {
-        (Some(authority), _) => authority.as_str().as_bytes(),
-        (None, Some(host)) => host.as_bytes(),
-        (None, None) if request.version() == Version::HTTP_10 => b"localhost",
-        (None, None) => return Err(ForwardError::BadHost("the Host header is missing")),
+    let named = match (authority, host) {
+        (Some(authority), _) => HeaderValue::try_from(authority.as_str()).ok(),
+        (None, Some(host)) => Some(host.clone()),
+        // Only HTTP/1.0 came so far without either.
+        (None, None) => Some(HeaderValue::from_static("localhost")),
     };
     // Also the one that loses must be well-formed: who knows who else has read it.
-    let other_is_valid = host.is_none_or(|host| headers::is_host(host.as_bytes()));
+    let other_is_valid =
+        authority.is_none() || host.is_none_or(|host| headers::is_host(host.as_bytes()));
     let target = request.uri().path_and_query();
     let is_path = target.is_some_and(|target| target.as_str().starts_with('/'));
-    let is_valid = headers::is_host(text) && other_is_valid && is_path;
-    match HeaderValue::from_bytes(text) {
-        Ok(host) if is_valid => Ok(host),
-        Ok(_) | Err(_) => Err(ForwardError::BadHost(
+    named
+        .filter(|named| headers::is_host(named.as_bytes()) && other_is_valid && is_path)
+        .ok_or(ForwardError::BadHost(
             "the Host header or the target is malformed",
-        )),
-    }
+        ))
 }

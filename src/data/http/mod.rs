@@ -17,7 +17,6 @@ mod body_error;
 mod conn_pool;
 mod forward;
 mod headers;
-mod idle_timer;
 mod record;
 mod request_body;
 mod response_body;
@@ -63,7 +62,7 @@ impl HttpService {
         }
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Response<ProxyBody> {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<ProxyBody>, Infallible> {
         let mut call = self.connection.call_started();
         let asker = Asker::new(&request);
         if request.version() < Version::HTTP_11 {
@@ -92,7 +91,7 @@ impl HttpService {
             stats.upgrades.increment();
             tunnel.hold(call, record);
             self.connection.becomes(tunnel);
-            return response;
+            return Ok(response);
         }
         response.body_mut().hold(call, record);
         if self.connection.is_last_answer() {
@@ -100,7 +99,7 @@ impl HttpService {
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        Ok(response)
     }
 
     fn record(&self, request: &Request<Incoming>) -> Option<Box<Record>> {
@@ -124,8 +123,7 @@ impl Service<Request<Incoming>> for HttpService {
     type Future = Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, Infallible>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async { Ok(service.answer(request).await) })
+        Box::pin(self.clone().answer(request))
     }
 }
 

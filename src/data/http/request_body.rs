@@ -15,7 +15,8 @@ use tokio::time::{Duration, Instant};
 
 use crate::data::{
     connection::Connection,
-    http::{body_error::BodyError, headers, idle_timer::IdleTimer},
+    http::{body_error::BodyError, headers},
+    timer_pool::Timer,
 };
 
 /// What is known of a request's body, whoever sends it now.
@@ -72,7 +73,7 @@ impl Upload {
             attempt: Cell::new(0),
             ended: Cell::new(ended),
             error: Cell::new(None),
-            progress_at: Cell::new(Instant::now()),
+            progress_at: Cell::new(connection.now()),
             waiting: RefCell::new(None),
             watching: RefCell::new(None),
         })
@@ -107,7 +108,8 @@ impl Upload {
             upload: Rc::clone(self),
             attempt: self.attempt.get(),
             again: 0,
-            idle: IdleTimer::new(idle_timeout),
+            idle_timeout,
+            idle: None,
         })
     }
 
@@ -128,6 +130,16 @@ impl Upload {
         }
     }
 
+    /// The time, as the client's connection knows it.
+    pub(super) fn now(&self) -> Instant {
+        self.connection.now()
+    }
+
+    /// Lends a timer for this exchange.
+    pub(super) fn timer(&self, due: Instant) -> Timer {
+        self.connection.worker().timers.lend(due)
+    }
+
     /// Why it will never be whole.
     pub(super) fn error(&self) -> Option<BodyError> {
         self.error.get()
@@ -145,7 +157,7 @@ impl Upload {
 
     /// Notes that the exchange moved, in either direction.
     pub(super) fn progress(&self) {
-        self.progress_at.set(Instant::now());
+        self.progress_at.set(self.connection.now());
     }
 
     fn fail(&self, error: BodyError) -> BodyError {
@@ -207,7 +219,9 @@ pub(super) struct RequestBody {
     attempt: u32,
     /// Which of the kept frames is next.
     again: usize,
-    idle: IdleTimer,
+    idle_timeout: Duration,
+    /// There from the first time that the client makes us wait.
+    idle: Option<Timer>,
 }
 
 impl RequestBody {
@@ -250,7 +264,10 @@ impl RequestBody {
             }
             Poll::Pending => {
                 upload.waiting.replace(Some(cx.waker().clone()));
-                ready!(self.idle.poll(upload.progress_at(), cx));
+                let due = || upload.progress_at() + self.idle_timeout;
+                let timers = &upload.connection.worker().timers;
+                let idle = self.idle.get_or_insert_with(|| timers.lend(due()));
+                ready!(idle.poll_until(due, cx));
                 Poll::Ready(Some(Err(upload.fail(BodyError::Stalled))))
             }
         }

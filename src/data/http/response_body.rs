@@ -5,7 +5,7 @@ use std::{
     fmt,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -21,9 +21,10 @@ use crate::{
         WorkerContext,
         connection::{Call, Connection},
         http::{
-            backend_conn::BackendConn, body_error::BodyError, headers, idle_timer::IdleTimer,
-            record::Record, request_body::Upload,
+            backend_conn::BackendConn, body_error::BodyError, headers, record::Record,
+            request_body::Upload,
         },
+        timer_pool::Timer,
     },
     state::{Cause, InFlight},
 };
@@ -51,7 +52,9 @@ struct Forwarded {
     incoming: Incoming,
     lease: Option<Lease>,
     upload: Rc<Upload>,
-    idle: IdleTimer,
+    idle_timeout: Duration,
+    /// There from the first time that the backend makes us wait.
+    idle: Option<Timer>,
     /// When the exchange as a whole must be over.
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -86,7 +89,8 @@ impl ProxyBody {
             incoming,
             lease,
             upload,
-            idle: IdleTimer::new(idle_timeout),
+            idle_timeout,
+            idle: None,
             deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
         };
         Self {
@@ -179,10 +183,12 @@ impl Forwarded {
             }
             Poll::Ready(Some(Err(_broken))) => Poll::Ready(Some(Err(BodyError::Broken))),
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => self
-                .idle
-                .poll(self.upload.progress_at(), cx)
-                .map(|()| Some(Err(BodyError::Stalled))),
+            Poll::Pending => {
+                let due = || self.upload.progress_at() + self.idle_timeout;
+                let idle = self.idle.get_or_insert_with(|| self.upload.timer(due()));
+                ready!(idle.poll_until(due, cx));
+                Poll::Ready(Some(Err(BodyError::Stalled)))
+            }
         }
     }
 }
@@ -277,12 +283,12 @@ impl Lease {
         let backend = in_flight.backend().id;
         drop(in_flight);
         if conn.is_ready() {
-            worker.conn_pool.put(backend, conn);
+            worker.conn_pool.put(backend, conn, upload.now());
             return;
         }
         task::spawn_local(async move {
             if let Ok(true) = timeout(READY_TIME_MAX, conn.becomes_ready()).await {
-                worker.conn_pool.put(backend, conn);
+                worker.conn_pool.put(backend, conn, Instant::now());
             }
         });
     }
