@@ -22,9 +22,11 @@ use crate::{
 
 mod accept;
 mod connection;
+mod drive;
 mod error;
 mod executor;
 mod http;
+mod http_settings;
 mod outbox;
 mod placement;
 pub mod redirect;

@@ -1,43 +1,27 @@
-//! Serves one client connection from its first byte to its end.
-//!
-//! hyper speaks the protocols; it is given no timer. One watchdog a connection holds all limits,
-//! because hyper's cannot tell an idle connection from a slow head, and has no notion of age.
+//! Serves one client connection from its first byte to its end: on the bare socket until something
+//! comes, then by hyper, then on the bare socket again while it is idle, or as a tunnel.
 
-use std::{
-    convert::Infallible,
-    error::Error,
-    future::poll_fn,
-    io,
-    pin::{Pin, pin},
-    rc::Rc,
-    task::{Context, Poll, ready},
-};
+use std::{convert::Infallible, error::Error, io, pin::Pin, rc::Rc};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{
-    body::Incoming,
-    server::conn::{
-        http1::{self, Parts},
-        http2,
-    },
-    service::Service,
-};
+use hyper::{body::Incoming, server::conn::http1::Parts, service::Service};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
-    time::{Duration, Instant, sleep_until, timeout},
+    time::{Duration, Instant, timeout},
 };
 
 use crate::{
     data::{
         WorkerContext,
         accept::ConnectionSlot,
-        connection::{Connection, Due, PhaseStep},
-        executor::LocalExecutor,
+        connection::Connection,
+        drive::{Driven, Http1Driver, drive},
         http::{HttpService, Tunnel},
-        outbox::{Expected, Outbox},
+        http_settings::{http1_settings, http2_settings},
+        outbox::Outbox,
         redirect::RedirectService,
         socket::{Socket, read_opening},
         tunnel_socket::TunnelSocket,
@@ -125,17 +109,13 @@ where
     match connection.protocol() {
         Protocol::Http1 => {
             let settings = http1_settings(connection.worker());
-            let mut driver = Http1Driver {
-                http: settings.serve_connection(io, service),
-                outbox: Rc::clone(&outbox),
-                connection: Rc::clone(&connection),
-                is_done: false,
-            };
+            let http = settings.serve_connection(io, service);
+            let mut driver = Http1Driver::new(http, &outbox, &connection);
             match drive(&mut driver, &outbox, &connection).await {
                 Driven::Ended(cause) => Spoken::Ended(cause),
                 Driven::Parked => park(driver, outbox),
                 Driven::Tunnel(tunnel) => {
-                    let Parts { io, read_buf, .. } = driver.http.into_parts();
+                    let Parts { io, read_buf, .. } = driver.into_http().into_parts();
                     let client = TunnelSocket::new(io.into_inner(), read_buf, outbox);
                     Spoken::Ended(carry(tunnel, client, &connection).await)
                 }
@@ -160,13 +140,7 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let Http1Driver {
-        http,
-        outbox: shared_outbox,
-        ..
-    } = driver;
-    let Parts { io, read_buf, .. } = http.into_parts();
-    drop(shared_outbox);
+    let Parts { io, read_buf, .. } = driver.into_http().into_parts();
     let reader = io.into_inner().into_reader();
     let writer = Rc::into_inner(outbox).and_then(Outbox::into_writer);
     match writer.map(|writer| reader.reunite(writer)) {
@@ -224,224 +198,3 @@ enum Unopened {
     Elapsed,
     Ended(CloseCause),
 }
-
-fn http1_settings(worker: &WorkerContext) -> http1::Builder {
-    let head_bytes_max = worker.connections.head_limit as usize;
-    let mut settings = http1::Builder::new();
-    settings
-        .max_header_size(head_bytes_max)
-        .max_buf_size(head_bytes_max.max(HTTP1_BUFFER_BYTES_MIN))
-        .max_headers(HEADERS_MAX)
-        .half_close(false)
-        .header_read_timeout(None);
-    settings
-}
-
-fn http2_settings(worker: &WorkerContext) -> http2::Builder<LocalExecutor> {
-    let mut settings = http2::Builder::new(LocalExecutor);
-    settings
-        .max_concurrent_streams(worker.connections.streams_limit.get())
-        // Against floods of resets, the client's (CVE-2023-44487) and those that a client makes
-        // us send (CVE-2025-8671).
-        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(LOCAL_RESETS_MAX)
-        .max_header_list_size(worker.connections.head_limit)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(SEND_BUFFER_BYTES_MAX);
-    settings
-}
-
-/// A connection as hyper serves it.
-trait HttpConnection {
-    /// Serves on.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>>;
-
-    /// HTTP/2: sends GOAWAY. HTTP/1.1: closes if idle, else after the current answer.
-    fn graceful_shutdown(&mut self);
-}
-
-/// HTTP/1.1, from which the socket can be had back.
-struct Http1Driver<S: hyper::service::HttpService<Incoming>> {
-    http: http1::Connection<TokioIo<Socket>, S>,
-    outbox: Rc<Outbox>,
-    connection: Rc<Connection>,
-    is_done: bool,
-}
-
-impl<S, B> HttpConnection for Http1Driver<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Unpin,
-    S::Future: Unpin,
-    B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        if !self.is_done {
-            // This writes out what hyper holds, unlike `poll_without_shutdown`.
-            ready!(Pin::new(&mut self.http).poll(cx))?;
-            self.is_done = true;
-        }
-        if self.connection.is_tunnel() {
-            return Poll::Ready(Ok(()));
-        }
-        if self.connection.is_broken() {
-            self.outbox.reset_on_close();
-            return Poll::Ready(Ok(()));
-        }
-        // Whoever does not take the end of it is gone.
-        self.outbox.poll_shutdown(cx).map(|_sent_or_gone| Ok(()))
-    }
-
-    fn graceful_shutdown(&mut self) {
-        Pin::new(&mut self.http).graceful_shutdown();
-    }
-}
-
-impl<S, B> HttpConnection for http2::Connection<TokioIo<Socket>, S, LocalExecutor>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Unpin,
-    S::Future: Unpin + 'static,
-    B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        Future::poll(Pin::new(self), cx)
-    }
-
-    fn graceful_shutdown(&mut self) {
-        Pin::new(self).graceful_shutdown();
-    }
-}
-
-/// Runs a connection under its time limits and through the phases of a stop.
-async fn drive<C: HttpConnection>(
-    http: &mut C,
-    outbox: &Outbox,
-    connection: &Connection,
-) -> Driven {
-    let mut watchdog = pin!(sleep_until(connection.due().0));
-    let mut phase = connection.worker().phase.clone();
-    let mut said_goodbye = false;
-    loop {
-        let phase_now = *phase.borrow_and_update();
-        match connection.enter(phase_now) {
-            PhaseStep::Stay => {}
-            PhaseStep::Leave => http.graceful_shutdown(),
-            PhaseStep::Close => return Driven::Ended(CloseCause::Cut),
-        }
-        let mut phase_changed = pin!(phase.changed());
-        let event = poll_fn(|cx| {
-            connection.polled();
-            let mut ended = http.poll(cx);
-            if connection.must_say_goodbye() && !said_goodbye && ended.is_pending() {
-                said_goodbye = true;
-                http.graceful_shutdown();
-                ended = http.poll(cx);
-            }
-            let sent = outbox.poll_send(cx);
-            if let Poll::Ready(ended) = ended {
-                return Poll::Ready(Event::Ended(ended));
-            }
-            match sent {
-                Poll::Ready(Err(_broken)) => return Poll::Ready(Event::Broken),
-                Poll::Ready(Ok(()))
-                    if phase_now >= Phase::ClosingIdle && connection.is_drained() =>
-                {
-                    return Poll::Ready(Event::Drained);
-                }
-                Poll::Ready(Ok(())) | Poll::Pending => {}
-            }
-            // A head that began moves the limit closer.
-            let (due_at, _) = connection.due();
-            if due_at < watchdog.deadline() {
-                watchdog.as_mut().reset(due_at);
-            }
-            if watchdog.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Event::Watchdog);
-            }
-            phase_changed
-                .as_mut()
-                .poll(cx)
-                .map(|_changed_or_gone| Event::Phase)
-        });
-        match event.await {
-            Event::Ended(ended) => {
-                if let Some(tunnel) = connection.take_tunnel() {
-                    return Driven::Tunnel(tunnel);
-                }
-                if connection.is_broken() {
-                    outbox.reset_on_close();
-                } else {
-                    let expected = match ended {
-                        _ if connection.is_left_unread() => Expected::Upload,
-                        Ok(()) => Expected::Nothing,
-                        Err(_) => Expected::Nonsense,
-                    };
-                    outbox.linger(expected).await;
-                }
-                return Driven::Ended(connection.cause_of_end(phase_now, ended));
-            }
-            Event::Broken => return Driven::Ended(CloseCause::ConnectionError),
-            Event::Drained => return Driven::Ended(CloseCause::Drained),
-            Event::Phase => {}
-            Event::Watchdog => {
-                if let Some(driven) = meet_limit(http, outbox, connection) {
-                    return driven;
-                }
-                watchdog.as_mut().reset(connection.due().0);
-            }
-        }
-    }
-}
-
-/// Does what a time limit asks, if one is due.
-fn meet_limit<C: HttpConnection>(
-    http: &mut C,
-    outbox: &Outbox,
-    connection: &Connection,
-) -> Option<Driven> {
-    let (due_at, due) = connection.due();
-    let now = Instant::now();
-    match due {
-        _ if due_at > now => {}
-        Due::Close(cause) => return Some(Driven::Ended(cause)),
-        // What is unsent goes first.
-        Due::Park if !outbox.is_empty() => connection.progress(),
-        Due::Park => return Some(Driven::Parked),
-        Due::Leave(cause) => {
-            connection.leave(now, cause);
-            http.graceful_shutdown();
-        }
-    }
-    None
-}
-
-/// What became of a connection that was driven.
-enum Driven {
-    Ended(CloseCause),
-    Parked,
-    Tunnel(Tunnel),
-}
-
-enum Event {
-    Ended(hyper::Result<()>),
-    /// The socket takes no more.
-    Broken,
-    /// A stop found it with nothing to do.
-    Drained,
-    Watchdog,
-    Phase,
-}
-
-/// hyper reads bodies in parts of up to this.
-const HTTP1_BUFFER_BYTES_MIN: usize = 64 * 1024;
-const HEADERS_MAX: usize = 100;
-const PENDING_RESETS_MAX: usize = 20;
-const LOCAL_RESETS_MAX: usize = 1024;
-const FRAME_BYTES_MAX: u32 = 16 * 1024;
-/// A message of the longest size and its prefix fit, and no more need be buffered.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024 + 16;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;

@@ -13,7 +13,6 @@ pub mod access_log;
 ///
 /// A thread of its own writes them, so that a reader who stopped reading stops nobody else; what
 /// does not fit into its queue is lost. Keep the guard until the end: it writes out what is left.
-#[must_use]
 pub fn init_logging() -> WorkerGuard {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_unset_or_invalid| EnvFilter::new("info"));
