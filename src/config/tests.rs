@@ -249,7 +249,7 @@ fn readme_lists_every_key() {
         keys += 1;
     }
     assert_eq!(
-        keys, 18,
+        keys, 23,
         "the example file has other keys than this test reads"
     );
 }
@@ -310,8 +310,13 @@ fn faults_of_the_balancer_have_their_places() {
 #[test]
 fn balancer_example_is_valid() {
     let config = load_file(include_str!("../../config/balancer.yaml")).unwrap();
-    assert_eq!((config.http.len(), config.upstreams.len()), (1, 2));
-    assert_eq!(config.http[0].body_limit, BODY_LIMIT);
+    assert_eq!((config.http.len(), config.upstreams.len()), (1, 3));
+    // What it does not say to be otherwise, it states as it is by default.
+    let http = &config.http[0];
+    assert_eq!(*http, Http::new(http.listen, http.router.clone()));
+    let app = &config.upstreams[0];
+    let defaults = Upstream::short_form("app", app.backends.clone());
+    assert_eq!(*app, defaults);
     let compose = load_file(include_str!("../../deploy/compose.yaml")).unwrap();
     assert_eq!(compose.upstreams[0].backends.len(), 3);
 }

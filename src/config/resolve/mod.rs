@@ -214,7 +214,8 @@ fn drain(root: &Section<'_>) -> Drain {
 
 fn access_log(section: Section<'_>) -> Option<AccessLog> {
     let format = section.value("format", None, |text| match text {
-        "off" => Ok(None),
+        // To YAML, `off` is a boolean.
+        "off" | "false" => Ok(None),
         "json" => Ok(Some(LogFormat::Json)),
         "combined" => Ok(Some(LogFormat::Combined)),
         _ => Err("is not a format; there are: off, json, combined"),

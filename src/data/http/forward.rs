@@ -19,10 +19,11 @@ use crate::{
         error::ForwardError,
         http::{
             Peer, ProxyBody,
-            attempt::{Answered, Sending, Work},
+            attempt::{Answered, Work},
             headers,
             record::Record,
             request_body::Upload,
+            sending::Sending,
             upgrade::{self, Tunnel},
         },
     },

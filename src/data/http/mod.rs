@@ -21,6 +21,7 @@ mod record;
 mod request_body;
 mod response_body;
 mod retry_budgets;
+mod sending;
 mod upgrade;
 
 pub(super) use conn_pool::{ConnPool, close_old_connections};

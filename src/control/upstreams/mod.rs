@@ -1,0 +1,196 @@
+//! Who may take requests now: folds addresses, checks, ejections, the operator's wishes and slow
+//! starts into the published upstreams.
+//!
+//! Runs on the control plane's thread, and is the only one that changes upstreams. Probers tell it
+//! verdicts, `names` tells it addresses, the workers tell it suspects.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::{
+    sync::mpsc,
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    config::{self, HealthCheck},
+    control::{
+        names::{Names, Resolved},
+        prober::Verdict,
+    },
+    ejection::EjectionTracker,
+    health::Health,
+    state::{Shared, Snapshot, Upstream},
+};
+
+mod availability;
+mod membership;
+mod verdicts;
+
+/// Keeps the published upstreams true.
+#[derive(Debug)]
+pub struct Upstreams {
+    shared: Arc<Shared>,
+    /// What is known of each backend beside its counts, by its id.
+    records: HashMap<usize, Record>,
+    names: Names,
+    resolved: mpsc::Receiver<Resolved>,
+    verdicts: mpsc::Receiver<Verdict>,
+    /// Cloned for each prober.
+    verdict_sender: mpsc::Sender<Verdict>,
+    backends_ever: usize,
+    upstreams_ever: usize,
+}
+
+/// What the control plane knows of a backend.
+#[derive(Debug)]
+struct Record {
+    health: Health,
+    /// Whether nothing more is waited for before it counts for readiness.
+    probed: bool,
+    /// Whether its health is what probes found.
+    known: bool,
+    check: Option<HealthCheck>,
+    prober: Option<AbortHandle>,
+    ejections: EjectionTracker,
+    /// When it came back, while it may still be starting slowly.
+    back_since: Option<Instant>,
+}
+
+impl Record {
+    fn new() -> Self {
+        Self {
+            health: Health::Unhealthy,
+            probed: false,
+            known: false,
+            check: None,
+            prober: None,
+            ejections: EjectionTracker::default(),
+            back_since: None,
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some(prober) = self.prober.take() {
+            prober.abort();
+        }
+    }
+}
+
+impl Upstreams {
+    /// Knows nothing yet. Must be made within the control plane's runtime.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let (verdict_sender, verdicts) = mpsc::channel(WAITING_MAX);
+        let (resolved_sender, resolved) = mpsc::channel(WAITING_MAX);
+        Self {
+            shared,
+            records: HashMap::new(),
+            names: Names::new(resolved_sender),
+            resolved,
+            verdicts,
+            verdict_sender,
+            backends_ever: 0,
+            upstreams_ever: 0,
+        }
+    }
+
+    /// The upstreams of a configuration, in its order. What has the same name and address as
+    /// before keeps its health, counts, connections and round-robin position.
+    pub(super) fn configured(&mut self, configs: &[config::Upstream]) -> Vec<Upstream> {
+        let hosts = configs.iter().flat_map(|config| &config.backends);
+        let names = hosts.filter(|backend| backend.addr.ip().is_none());
+        self.names
+            .follow(names.map(|backend| backend.addr.host.as_str()));
+        let before = self.shared.snapshot.load_full();
+        let mut upstreams = Vec::with_capacity(configs.len());
+        for config in configs {
+            let old = before
+                .upstreams
+                .iter()
+                .find(|old| old.name() == config.name);
+            upstreams.push(self.with_members(old, Arc::new(config.clone())));
+        }
+        self.forget_all_but(&upstreams);
+        self.folded(&upstreams)
+    }
+
+    /// Waits for something that changes upstreams, and publishes them anew. Loses nothing when it
+    /// is dropped while it waits.
+    pub(super) async fn change(&mut self) {
+        let due = self.due(Instant::now());
+        let due = async move {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(verdict) = self.verdicts.recv() => self.note(&verdict),
+            Some(resolved) = self.resolved.recv() => return self.rename(resolved),
+            () = self.shared.suspects.notified() => {
+                if self.eject() == 0 {
+                    return;
+                }
+            }
+            () = due => {}
+        }
+        self.publish();
+    }
+
+    /// Publishes the snapshot anew with the backends that are available now.
+    fn publish(&mut self) {
+        let current = self.shared.snapshot.load_full();
+        let upstreams = self.folded(&current.upstreams);
+        self.replace(&current, upstreams);
+    }
+
+    /// Publishes the snapshot anew with the addresses that a name has now.
+    fn rename(&mut self, resolved: Resolved) {
+        self.names.note(resolved);
+        let current = self.shared.snapshot.load_full();
+        let upstreams: Vec<Upstream> = current
+            .upstreams
+            .iter()
+            .map(|old| self.with_members(Some(old), Arc::clone(&old.settings)))
+            .collect();
+        self.forget_all_but(&upstreams);
+        let upstreams = self.folded(&upstreams);
+        self.replace(&current, upstreams);
+    }
+
+    fn replace(&self, current: &Snapshot, upstreams: Vec<Upstream>) {
+        self.publish_snapshot(Snapshot {
+            upstreams: upstreams.into(),
+            ..current.clone()
+        });
+    }
+
+    /// Publishes the snapshot of another configuration.
+    pub(super) fn publish_configured(&self, snapshot: Snapshot) {
+        let before = self.shared.snapshot.load_full();
+        self.publish_snapshot(snapshot.after(&before));
+    }
+
+    /// Publishes a snapshot, and lets everyone know whom that concerns.
+    fn publish_snapshot(&self, snapshot: Snapshot) {
+        self.shared.snapshot.publish(snapshot);
+        // Those who wait for a backend look again.
+        for upstream in self.shared.snapshot.load().upstreams.iter() {
+            upstream.queue.let_all_in();
+        }
+        self.tell_if_probed();
+    }
+
+    /// Readiness waits for the first probe of everything that was there at the start.
+    fn tell_if_probed(&self) {
+        let mut records = self.records.values();
+        if self.names.is_complete() && records.all(|record| record.probed) {
+            self.shared.probed();
+        }
+    }
+}
+
+/// Verdicts or addresses that wait to be noted; those who bring more wait, too.
+const WAITING_MAX: usize = 64;
