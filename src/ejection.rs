@@ -1,7 +1,7 @@
 //! When a backend whose answers fail is left alone for a while (passive health, outlier
 //! detection).
 //!
-//! Pure: no clock, no I/O. Workers count failures in a row; `control::availability` asks here what
+//! Pure: no clock, no I/O. Workers count failures in a row; `control::upstreams` asks here what
 //! follows from them. Active checks find a dead process; this finds the one that passes its checks
 //! and fails its requests, and finds it within a few requests instead of a few probes.
 

@@ -16,7 +16,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf, time::timeout};
 
-/// The sending side of a client's socket. hyper writes into it, `connection::drive` sends it.
+/// The sending side of a client's socket. hyper writes into it, `drive` sends it.
 #[derive(Debug)]
 pub(super) struct Outbox(RefCell<Sending>);
 

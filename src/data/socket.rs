@@ -123,7 +123,7 @@ impl AsyncWrite for Socket {
         true
     }
 
-    /// Does nothing: `connection::drive` sends the outbox at the end of each poll.
+    /// Does nothing: `drive` sends the outbox at the end of each poll.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
