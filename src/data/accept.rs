@@ -1,6 +1,11 @@
 //! The accept loop of one worker.
 
-use std::{convert::Infallible, net::SocketAddr, rc::Rc, thread};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    thread,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -119,7 +124,7 @@ pub(super) async fn receive(
             Some(accepted) = handed_over.recv() => {
                 let slot = ConnectionSlot::taken(&worker, accepted.client);
                 match TcpStream::from_std(accepted.stream) {
-                    Ok(stream) => start(slot, accepted.face, stream),
+                    Ok(stream) => start(slot, accepted.face, accepted.peer, stream),
                     Err(error) => tracing::error!(%error, "cannot take over a connection"),
                 }
             }
@@ -144,8 +149,10 @@ fn admit(worker: &Rc<WorkerContext>, face: Face, stream: TcpStream, peer: Socket
     #[cfg(not(target_os = "linux"))]
     let _best_effort = stream.set_nodelay(true);
     worker.state().connection_opened();
+    let peer = peer.ip();
     let accepted = Accepted {
         face,
+        peer,
         stream,
         client,
     };
@@ -156,11 +163,11 @@ fn admit(worker: &Rc<WorkerContext>, face: Face, stream: TcpStream, peer: Socket
         return;
     };
     let slot = ConnectionSlot::taken(worker, accepted.client);
-    start(slot, face, accepted.stream);
+    start(slot, face, peer, accepted.stream);
 }
 
-fn start(slot: ConnectionSlot, face: Face, stream: TcpStream) {
-    task::spawn_local(serve(slot, face, stream));
+fn start(slot: ConnectionSlot, face: Face, peer: IpAddr, stream: TcpStream) {
+    task::spawn_local(serve(slot, face, peer, stream));
 }
 
 async fn rest(worker: &WorkerContext, error: &std::io::Error, pause: &mut AcceptPause) {

@@ -92,7 +92,7 @@ where
             return Poll::Ready(Ok(()));
         }
         // Whoever does not take the end of it is gone.
-        self.outbox.poll_shutdown(cx).map(|_sent_or_gone| Ok(()))
+        self.outbox.poll_send(cx).map(|_sent_or_gone| Ok(()))
     }
 
     fn graceful_shutdown(&mut self) {
@@ -148,7 +148,9 @@ pub(super) async fn drive<C: HttpConnection>(
             if due_at < watchdog.deadline() {
                 watchdog.as_mut().reset(due_at);
             }
-            if watchdog.as_mut().poll(cx).is_ready() {
+            // The timer wakes us, and the clock decides: where hyper had all of the time that the
+            // runtime gives a task, the timer would not even be looked at.
+            if watchdog.as_mut().poll(cx).is_ready() || due_at <= connection.now() {
                 return Poll::Ready(Event::Watchdog);
             }
             phase_changed

@@ -50,8 +50,8 @@ impl Outbox {
     }
 
     /// The sending half, unless it was to be reset.
-    pub(super) fn into_writer(self) -> Option<OwnedWriteHalf> {
-        self.0.into_inner().socket
+    pub(super) fn into_writer(mut self) -> Option<OwnedWriteHalf> {
+        self.0.get_mut().socket.take()
     }
 
     /// Takes bytes to send. Waits only when too many are unsent already.
@@ -66,11 +66,21 @@ impl Outbox {
         polled
     }
 
-    /// Sends everything, then ends the sending direction.
+    /// Sends everything, then ends the sending direction. A close does that by itself; this is for
+    /// a client from whom something is still expected.
     pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sending = self.0.borrow_mut();
         ready!(sending.poll_send(cx))?;
         Pin::new(sending.socket()?).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        // The close ends both directions; an extra call for the one would be wasted.
+        if let Some(socket) = self.0.get_mut().socket.take() {
+            socket.forget();
+        }
     }
 }
 
@@ -94,30 +104,41 @@ enum Leftover {
 }
 
 impl Outbox {
-    /// Ends the sending direction, then reads and discards what the client still sends, until it
-    /// closes or takes too long.
+    /// Ends a connection so that the client gets what was sent last: where something is unread or
+    /// `expected`, ends the sending direction, then reads and discards what the client still
+    /// sends, until it closes or takes too long. Else costs one read.
     ///
     /// Closing a socket with unread input resets it, and a reset makes the client's system throw
-    /// away our last words: the 400 or the GOAWAY that says what was wrong. Ends at once where
-    /// nothing is unread and nothing more `expected`.
+    /// away our last words: the 400 or the GOAWAY that says what was wrong.
     pub(super) async fn linger(&self, expected: Expected) {
+        let sent = poll_fn(|cx| self.poll_send(cx));
+        let lingering = timeout(LINGER_TIME_MAX, async {
+            if sent.await.is_err() {
+                return;
+            }
+            let leftover = self.discard();
+            if leftover == Leftover::Ended
+                || (leftover == Leftover::Nothing && expected == Expected::Nothing)
+            {
+                return;
+            }
+            if poll_fn(|cx| self.poll_shutdown(cx)).await.is_ok() {
+                self.discard_more(expected).await;
+            }
+        });
+        let _either = lingering.await;
+    }
+
+    async fn discard_more(&self, expected: Expected) {
         let bytes_max = match expected {
             Expected::Nothing | Expected::Nonsense => LINGER_BYTES_MAX,
             Expected::Upload => usize::MAX,
         };
         let mut bytes = 0;
-        let mut shut_down = false;
-        let discard = poll_fn(|cx| {
-            if !shut_down {
-                let _sent_or_gone = ready!(self.poll_shutdown(cx));
-                shut_down = true;
-            }
+        poll_fn(|cx| {
             loop {
                 match self.discard() {
                     Leftover::Ended => return Poll::Ready(()),
-                    Leftover::Nothing if bytes == 0 && expected == Expected::Nothing => {
-                        return Poll::Ready(());
-                    }
                     Leftover::Discarded(more) if bytes + more > bytes_max => {
                         return Poll::Ready(());
                     }
@@ -132,8 +153,8 @@ impl Outbox {
                     return Poll::Ready(());
                 }
             }
-        });
-        let _either = timeout(LINGER_TIME_MAX, discard).await;
+        })
+        .await
     }
 
     /// Makes the close a reset. To a client that reads until the end of the connection
@@ -176,12 +197,11 @@ impl Sending {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let len = parts.iter().map(|part| part.len()).sum();
+        if len >= DIRECT_BYTES_MIN {
+            return self.poll_write_directly(cx, parts);
+        }
         if self.unsent.len() + len > UNSENT_BYTES_MAX {
             ready!(self.poll_send(cx))?;
-        }
-        if len > UNSENT_BYTES_MAX {
-            // Not worth a copy.
-            return Pin::new(self.socket()?).poll_write_vectored(cx, parts);
         }
         if self.unsent.capacity() == 0 {
             self.unsent.reserve(UNSENT_BYTES_START);
@@ -190,6 +210,37 @@ impl Sending {
             self.unsent.extend_from_slice(part);
         }
         Poll::Ready(Ok(len))
+    }
+
+    /// Sends what is not worth a copy, behind what was gathered before.
+    fn poll_write_directly(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let unsent = [IoSlice::new(&self.unsent)];
+            let mut all = [IoSlice::new(&[]); PARTS_MAX];
+            let given = unsent.iter().chain(parts);
+            for (slot, part) in all.iter_mut().zip(given) {
+                *slot = IoSlice::new(part);
+            }
+            let Some(socket) = &mut self.socket else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            let sent = ready!(
+                Pin::new(socket).poll_write_vectored(cx, all.get(..=parts.len()).unwrap_or(&all))
+            )?;
+            let gathered = self.unsent.len();
+            if sent > gathered {
+                self.unsent = BytesMut::new();
+                return Poll::Ready(Ok(sent - gathered));
+            }
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.advance(sent);
+        }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -211,7 +262,11 @@ impl Sending {
     }
 }
 
-/// As much as one write takes at a time.
+/// From here on a copy costs more than a system call of its own.
+const DIRECT_BYTES_MIN: usize = 16 * 1024;
+/// Parts that one system call takes; hyper gives no more than 64 at a time.
+const PARTS_MAX: usize = 65;
+/// What is gathered at the most.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// Room for some forty answers of the redirect service.
 const UNSENT_BYTES_START: usize = 4 * 1024;

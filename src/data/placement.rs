@@ -4,7 +4,7 @@
 //! eight gRPC connections can carry all the traffic there is. A worker that is ahead of the least
 //! loaded one hands the socket over.
 
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 
 use tokio::sync::mpsc;
 
@@ -34,6 +34,7 @@ fn other_worker(own: usize, loads: impl Iterator<Item = usize>) -> Option<usize>
 #[derive(Debug)]
 pub(super) struct Accepted<S> {
     pub(super) face: Face,
+    pub(super) peer: IpAddr,
     pub(super) stream: S,
     pub(super) client: ClientPlace,
 }
@@ -89,6 +90,7 @@ impl HandoverSender {
         };
         let Accepted {
             face,
+            peer,
             stream,
             client,
         } = accepted;
@@ -102,6 +104,7 @@ impl HandoverSender {
         shared.worker(own).stats.handed_over.increment();
         permit.send(Accepted {
             face,
+            peer,
             stream,
             client,
         });

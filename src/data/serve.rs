@@ -1,7 +1,7 @@
 //! Serves one client connection from its first byte to its end: on the bare socket until something
 //! comes, then by hyper, then on the bare socket again while it is idle, or as a tunnel.
 
-use std::{convert::Infallible, error::Error, io, pin::Pin, rc::Rc};
+use std::{convert::Infallible, error::Error, io, net::IpAddr, pin::Pin, rc::Rc};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -32,12 +32,17 @@ use crate::{
 };
 
 /// Serves an accepted connection to its end.
-pub(super) async fn serve(slot: ConnectionSlot, face: Face, stream: TcpStream) {
-    let cause = run(slot.worker(), face, stream).await;
+pub(super) async fn serve(slot: ConnectionSlot, face: Face, peer: IpAddr, stream: TcpStream) {
+    let cause = run(slot.worker(), face, peer, stream).await;
     slot.release(cause);
 }
 
-async fn run(worker: &Rc<WorkerContext>, face: Face, mut stream: TcpStream) -> CloseCause {
+async fn run(
+    worker: &Rc<WorkerContext>,
+    face: Face,
+    peer: IpAddr,
+    mut stream: TcpStream,
+) -> CloseCause {
     let first_byte_timeout = worker.connections.first_byte_timeout;
     let opened = open(worker, &mut stream, first_byte_timeout).await;
     let (protocol, mut opening) = match opened {
@@ -46,9 +51,6 @@ async fn run(worker: &Rc<WorkerContext>, face: Face, mut stream: TcpStream) -> C
         Err(Unopened::Ended(cause)) => return cause,
     };
     worker.state().stats.connections(protocol).increment();
-    let Ok(peer) = stream.peer_addr() else {
-        return CloseCause::Done;
-    };
     let connection = Rc::new(Connection::new(Rc::clone(worker), face, protocol));
     loop {
         let (reader, writer) = stream.into_split();
@@ -61,7 +63,7 @@ async fn run(worker: &Rc<WorkerContext>, face: Face, mut stream: TcpStream) -> C
                 Box::pin(speak(socket, service, outbox, Rc::clone(&connection)))
             }
             Face::Http(listener) => {
-                let service = HttpService::new(Rc::clone(&connection), listener, peer.ip());
+                let service = HttpService::new(Rc::clone(&connection), listener, peer);
                 Box::pin(speak(socket, service, outbox, Rc::clone(&connection)))
             }
         };

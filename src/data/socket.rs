@@ -133,6 +133,7 @@ impl AsyncWrite for Socket {
             self.outbox.reset_on_close();
             return Poll::Ready(Ok(()));
         }
-        self.outbox.poll_shutdown(cx)
+        // The rest is `Outbox::linger`'s.
+        self.outbox.poll_send(cx)
     }
 }

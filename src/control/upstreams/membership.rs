@@ -92,7 +92,8 @@ impl Upstreams {
                 None => Health::Healthy,
                 Some(_) => Health::Unhealthy,
             };
-            (record.probed, record.known) = (true, false);
+            // Checks that come later go on from there.
+            (record.probed, record.known) = (true, wanted.is_none());
             backend.stats.set_health(record.health);
             return;
         };

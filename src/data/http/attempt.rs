@@ -329,12 +329,13 @@ impl Work<'_> {
         };
         let sent = tokio::select! {
             biased;
-            sent = conn.send(request) => sent,
+            // First, as a backend that sends without end leaves no time for what comes second.
             () = no_response(upload, timeouts) => {
                 let timeout = timeouts.response;
                 conn.note_silence();
                 return Err(Failure::last(ForwardError::ResponseTimeout { timeout }));
             }
+            sent = conn.send(request) => sent,
         };
         let failed = match sent {
             Ok(response) => {

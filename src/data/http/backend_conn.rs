@@ -162,7 +162,9 @@ impl BackendConn {
         match version {
             HttpVersion::Http1 => {
                 let mut settings = http1::Builder::new();
-                settings.max_buf_size(RESPONSE_HEAD_BYTES_MAX);
+                settings
+                    .max_header_size(RESPONSE_HEAD_BYTES_MAX)
+                    .max_buf_size(READ_BYTES_MAX);
                 let (sender, driver) = settings.handshake(io).await?;
                 Ok(Self::Http1(Http1Conn {
                     sender,
@@ -254,6 +256,8 @@ fn spawn(driver: impl Future + 'static) -> AbortHandle {
     driver.abort_handle()
 }
 
+/// What is read of a body at a time, once it turns out to be long.
+const READ_BYTES_MAX: usize = 256 * 1024;
 const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// What most servers allow at a time; further requests take another connection.
 const STREAMS_MAX: usize = 100;
