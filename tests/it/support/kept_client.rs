@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -31,6 +31,16 @@ impl KeptClient {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
+            unread: Vec::new(),
+        }
+    }
+
+    /// Connects with so little room that a server must wait until the client reads.
+    pub async fn connect_narrow(addr: SocketAddr, bytes: u32) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
+        Self {
+            stream: socket.connect(addr).await.unwrap(),
             unread: Vec::new(),
         }
     }
@@ -96,8 +106,10 @@ impl KeptClient {
         let reading = self.stream.read_buf(&mut self.unread);
         let read = timeout(PATIENCE, reading).await.expect("no answer");
         let read = read.unwrap_or(0);
-        let seen = String::from_utf8_lossy(&self.unread);
-        assert!(read > 0, "the connection ended behind {seen:?}");
+        if read == 0 {
+            let seen = String::from_utf8_lossy(&self.unread);
+            panic!("the connection ended behind {seen:.300?}");
+        }
     }
 }
 

@@ -1,0 +1,142 @@
+//! Responses to clients that read late: all of it arrives, whatever was unsent meanwhile.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinSet,
+    time::sleep,
+};
+
+use crate::support::{End, KeptClient, RecordingBackend, TestApp, eventually, get, start_balancer};
+
+/// Longer than what a connection is idle for before it is parked: the time is what is tested.
+const PARKED: Duration = Duration::from_millis(1300);
+/// What a client takes before it reads, so that the rest must wait.
+const WINDOW_BYTES: u32 = 8 * 1024;
+
+/// Answers the head of a request by as many bytes as its target names.
+async fn talkative() -> RecordingBackend {
+    RecordingBackend::scripted(|mut wire| async move {
+        while let Some(request) = wire.head().await {
+            let body = body(request.target[1..].parse().unwrap());
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            wire.send(head).await;
+            wire.send(body).await;
+        }
+    })
+    .await
+}
+
+/// It tells what is missing, and where.
+fn body(bytes: usize) -> Vec<u8> {
+    let period: Vec<u8> = (0..=250).collect();
+    let mut body = period.repeat(bytes / period.len() + 1);
+    body.truncate(bytes);
+    body
+}
+
+/// Bodies that end in different places when their reader stops: in the sockets' buffers, which
+/// hold a few megabytes, in the balancer's, and behind them.
+async fn sizes() -> Vec<usize> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(WINDOW_BYTES).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (client, accepted) = tokio::join!(socket.connect(addr), listener.accept());
+    let (_client, stream) = (client.unwrap(), accepted.unwrap().0);
+    let mut held = 0;
+    stream.writable().await.unwrap();
+    loop {
+        match stream.try_write(&[0; 16 * 1024]) {
+            Ok(written) => held += written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let steps = (0..24).map(|step| step * 16 * 1024);
+    steps.map(|step| held - 64 * 1024 + step).collect()
+}
+
+/// A client that asked and did not read for some time.
+async fn asked(app: &TestApp, request: String) -> KeptClient {
+    let mut client = KeptClient::connect_narrow(app.http.unwrap(), WINDOW_BYTES).await;
+    client.send(request).await;
+    client
+}
+
+/// Reads a response of so many bytes, with a pause before and one within.
+async fn read_late(mut client: KeptClient, bytes: usize) -> KeptClient {
+    sleep(PARKED).await;
+    let head = client.head().await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let mut received = client.take(20_000).await;
+    sleep(PARKED).await;
+    received.extend(client.take(bytes - received.len()).await);
+    assert!(received == body(bytes), "of {bytes} some are others");
+    client
+}
+
+/// What is unsent when the call is over must not be dropped when the connection gives its buffers
+/// back.
+#[tokio::test]
+async fn an_idle_connection_sends_all_and_goes_on() {
+    let backend = talkative().await;
+    let app = start_balancer(&[backend.url()], "", "", "");
+    let mut reading = JoinSet::new();
+    for bytes in sizes().await {
+        let client = asked(&app, get(&format!("/{bytes}"))).await;
+        reading.spawn(async move {
+            let mut client = read_late(client, bytes).await;
+            // In order, and nothing between.
+            client.send(get("/5")).await;
+            assert_eq!(client.answer().await.body.as_bytes(), body(5), "{bytes}");
+        });
+    }
+    assert_eq!(reading.join_all().await.len(), 24);
+}
+
+/// What hyper still holds when it is done must be written before the end.
+#[tokio::test]
+async fn a_last_response_is_whole() {
+    let backend = talkative().await;
+    let app = start_balancer(&[backend.url()], "", "", "");
+    let mut reading = JoinSet::new();
+    for bytes in sizes().await {
+        let asks = [
+            format!("GET /{bytes} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+            // The rest of its body never comes, and the backend does not wait for it.
+            format!("POST /{bytes} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n0123456789"),
+        ];
+        for ask in asks {
+            let client = asked(&app, ask).await;
+            reading.spawn(async move {
+                let mut client = read_late(client, bytes).await;
+                assert_eq!(client.rest().await, (Vec::new(), End::Closed), "{bytes}");
+            });
+        }
+    }
+    assert_eq!(reading.join_all().await.len(), 48);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_those_who_read_late() {
+    let backend = talkative().await;
+    let drain = "drain: { lame_duck: 0s, quiet: 50ms, timeout: 20s }\n";
+    let app = start_balancer(&[backend.url()], "", "", drain);
+    let mut reading = JoinSet::new();
+    for (index, bytes) in sizes().await.into_iter().enumerate() {
+        let connection = ["keep-alive", "close"][index % 2];
+        let ask = format!("GET /{bytes} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n");
+        let client = asked(&app, ask).await;
+        reading.spawn(async move {
+            let mut client = read_late(client, bytes).await;
+            assert_eq!(client.rest().await, (Vec::new(), End::Closed), "{bytes}");
+        });
+    }
+    eventually("all are delivered", async || backend.requests().len() == 24).await;
+    app.stop().await;
+    assert_eq!(reading.join_all().await.len(), 24);
+    let report = app.stopped().await;
+    assert_eq!(report.cut, 0, "{report}");
+}
