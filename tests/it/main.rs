@@ -11,6 +11,7 @@
 
 mod access_log;
 mod access_log_lines;
+mod backend_connections;
 mod balancer;
 mod balancer_limits;
 mod broken_responses;
@@ -41,6 +42,7 @@ mod names;
 mod open_redirect;
 mod parking;
 mod queueing;
+mod quiet_exchanges;
 mod reload;
 mod reload_health;
 mod reload_upstreams;

@@ -125,18 +125,20 @@ async fn a_stop_waits_for_those_who_read_late() {
     let drain = "drain: { lame_duck: 0s, quiet: 50ms, timeout: 20s }\n";
     let app = start_balancer(&[backend.url()], "", "", drain);
     let mut reading = JoinSet::new();
-    for (index, bytes) in sizes().await.into_iter().enumerate() {
-        let connection = ["keep-alive", "close"][index % 2];
-        let ask = format!("GET /{bytes} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n");
-        let client = asked(&app, ask).await;
-        reading.spawn(async move {
-            let mut client = read_late(client, bytes).await;
-            assert_eq!(client.rest().await, (Vec::new(), End::Closed), "{bytes}");
-        });
+    for bytes in sizes().await {
+        for connection in ["keep-alive", "close"] {
+            let ask =
+                format!("GET /{bytes} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n");
+            let client = asked(&app, ask).await;
+            reading.spawn(async move {
+                let mut client = read_late(client, bytes).await;
+                assert_eq!(client.rest().await, (Vec::new(), End::Closed), "{bytes}");
+            });
+        }
     }
-    eventually("all are delivered", async || backend.requests().len() == 24).await;
+    eventually("all are delivered", async || backend.requests().len() == 48).await;
     app.stop().await;
-    assert_eq!(reading.join_all().await.len(), 24);
+    assert_eq!(reading.join_all().await.len(), 48);
     let report = app.stopped().await;
     assert_eq!(report.cut, 0, "{report}");
 }
