@@ -107,8 +107,9 @@ impl KeptClient {
         let read = timeout(PATIENCE, reading).await.expect("no answer");
         let read = read.unwrap_or(0);
         if read == 0 {
-            let seen = String::from_utf8_lossy(&self.unread);
-            panic!("the connection ended behind {seen:.300?}");
+            let tail = &self.unread[self.unread.len().saturating_sub(300)..];
+            let seen = String::from_utf8_lossy(tail);
+            panic!("the connection ended behind {seen:?}");
         }
     }
 }
