@@ -49,6 +49,7 @@ mod reload_upstreams;
 mod reload_watched;
 mod round_robin;
 mod slow_readers;
+mod stuck_reader;
 mod support;
 mod tls_backends;
 mod upgrades;

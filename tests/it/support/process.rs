@@ -2,11 +2,16 @@
 
 use std::{
     io::{BufRead, BufReader},
+    mem,
     net::SocketAddr,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
@@ -36,6 +41,8 @@ fn clean(command: &mut Command) {
 pub struct Process {
     child: Child,
     lines: mpsc::Receiver<String>,
+    /// Whether its log is still read.
+    reading: Arc<AtomicBool>,
     pub redirect: SocketAddr,
     /// The HTTP load balancer's first listener, if there is one.
     pub http: Option<SocketAddr>,
@@ -75,9 +82,17 @@ impl Process {
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
+        let reading = Arc::new(AtomicBool::new(true));
+        let reads_on = Arc::clone(&reading);
         thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
+            let mut lines = stdout.lines();
+            while let Some(Ok(line)) = lines.next() {
                 if sender.send(line).is_err() {
+                    return;
+                }
+                if !reads_on.load(Ordering::Relaxed) {
+                    // Open, so that it is a full pipe and not a broken one.
+                    mem::forget(lines);
                     return;
                 }
             }
@@ -86,6 +101,7 @@ impl Process {
         let mut process = Self {
             child,
             lines,
+            reading,
             redirect: any,
             http: None,
             admin: any,
@@ -96,6 +112,23 @@ impl Process {
         process.http = http.split(" ").next().and_then(|addr| addr.parse().ok());
         process.admin = serving["admin"].as_str().unwrap().parse().unwrap();
         process
+    }
+
+    /// Reads nothing more of what it prints: the pipe fills up.
+    pub fn stop_reading(&self) {
+        self.reading.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits for its end; `None` if it takes longer.
+    pub fn ends_within(&mut self, time: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        None
     }
 
     /// Waits for an event whose message begins so.
