@@ -23,6 +23,7 @@ mod drain;
 mod early_answers;
 mod ejection;
 mod exactness;
+mod faithful_heads;
 mod grpc;
 mod h2_backends;
 mod health_checks;

@@ -250,3 +250,25 @@ async fn the_redirect_listener_parks_too() {
     }
     assert_eq!(app.stopped().await.cut, 0);
 }
+
+/// Some clients end a body by a line break that is no part of it (RFC 9112 section 2.2), and some
+/// write a head in parts: what was read before the connection was parked is not lost.
+#[tokio::test]
+async fn what_came_before_the_parking_is_not_lost() {
+    let backend = RecordingBackend::replying("fine").await;
+    let app = start_balancer(&[backend.url()], "", "", "");
+    let mut clients = parked(&app, 2).await;
+    let post = "POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: 4\r\n\r\nbody\r\n";
+    clients[0].send(post).await;
+    let second = get("/second");
+    let (begin, rest) = second.split_at(10);
+    clients[1].send(get("/first") + begin).await;
+    for client in &mut clients {
+        assert_eq!(client.answer().await.body, "fine");
+    }
+    sleep(PARKED).await;
+    assert_eq!(clients[0].get("/behind").await.body, "fine");
+    clients[1].send(rest).await;
+    assert_eq!(clients[1].answer().await.body, "fine");
+    assert_eq!(backend.requests().len(), 6);
+}
