@@ -308,6 +308,59 @@ fn faults_of_the_balancer_have_their_places() {
 }
 
 #[test]
+fn listeners_must_not_be_in_each_others_way() {
+    let with = |redirect: &str, admin: &str, first: &str, second: &str| {
+        let listener =
+            |listen| format!("  - listen: {listen}\n    routes: [{{ path: /, upstream: app }}]\n");
+        format!(
+            "redirect: {{ cdn_host: cdn, listen: \"{redirect}\" }}\nadmin: {{ listen: \"{admin}\" }}\n\
+             http:\n{}{}upstreams: {{ app: {{ backends: [\"http://a:1\"] }} }}\n",
+            listener(first),
+            listener(second)
+        )
+    };
+    let local = |port: u16| format!("127.0.0.1:{port}");
+    let check = |addrs: [String; 4], expected: &[&str]| {
+        let [redirect, admin, first, second] = addrs;
+        let yaml = with(&redirect, &admin, &first, &second);
+        match expected {
+            [] => drop(load_file(&yaml).unwrap()),
+            _ => check_faults(&yaml, expected),
+        }
+    };
+    check([local(1), local(2), local(3), local(4)], &[]);
+    check([local(0), local(0), local(0), local(0)], &[]);
+    check(
+        [local(1), local(2), local(3), "127.0.0.2:3".to_owned()],
+        &[],
+    );
+    check(
+        [local(1), local(2), local(3), "0.0.0.0:3".to_owned()],
+        &["http[2].listen 0.0.0.0:3 and http[1].listen 127.0.0.1:3 are in each other's way"],
+    );
+    check(
+        [local(1), local(1), local(3), local(4)],
+        &["redirect.listen 127.0.0.1:1 and admin.listen 127.0.0.1:1 are in each other's way"],
+    );
+    check(
+        [local(1), local(2), "0.0.0.0:2".to_owned(), local(4)],
+        &["http[1].listen 0.0.0.0:2 and admin.listen 127.0.0.1:2 are in each other's way"],
+    );
+    check(
+        ["[::]:4".to_owned(), local(2), local(3), local(4)],
+        &["http[2].listen 127.0.0.1:4 and redirect.listen [::]:4 are in each other's way"],
+    );
+}
+
+#[test]
+fn a_listener_needs_a_route() {
+    check_faults(
+        "http:\n  - listen: 127.0.0.1:8080\n    routes: []\n",
+        &["2:5: routes is empty, so every request would be refused"],
+    );
+}
+
+#[test]
 fn balancer_example_is_valid() {
     let config = load_file(include_str!("../../config/balancer.yaml")).unwrap();
     assert_eq!((config.http.len(), config.upstreams.len()), (1, 3));

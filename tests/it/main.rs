@@ -18,6 +18,7 @@ mod broken_responses;
 mod cli;
 mod connections;
 mod consistent_hash;
+mod control_plane;
 mod differential;
 mod drain;
 mod early_answers;

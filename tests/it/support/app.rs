@@ -27,6 +27,8 @@ pub struct TestApp {
     pub redirect: SocketAddr,
     /// The HTTP load balancer's first listener, if there is one.
     pub http: Option<SocketAddr>,
+    /// Its second, if there is one.
+    pub second_http: Option<SocketAddr>,
     pub admin: SocketAddr,
     config_file: PathBuf,
     commands: mpsc::Sender<Command>,
@@ -64,7 +66,7 @@ impl TestApp {
         let load = move || Config::load(&flags, &Environment::default());
         let app = App::build(load().unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
         let (redirect, admin) = (app.redirect_addr().unwrap(), app.admin_addr().unwrap());
-        let http = app.http_addr(0);
+        let (http, second_http) = (app.http_addr(0), app.http_addr(1));
         meanwhile();
         let (commands, receiver) = mpsc::channel(8);
         let loader = Loader {
@@ -75,6 +77,7 @@ impl TestApp {
         Self {
             redirect,
             http,
+            second_http,
             admin,
             config_file,
             commands,

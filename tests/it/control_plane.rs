@@ -1,0 +1,180 @@
+//! The control plane under failures: it hears of everything, and takes nothing bad for good.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{task::JoinSet, time::timeout};
+
+use crate::support::{
+    FakeBackend, KeptClient, Mood, MoodyBackend, SteadyClient, TestApp, eventually, yaml,
+};
+
+const OK: &str = "weir_config_reloads_total{result=\"ok\"}";
+const REFUSED: &str = "weir_config_reloads_total{result=\"refused\"}";
+
+/// `app` before one backend, with more keys of it.
+fn sections(url: &str, upstream: &str) -> String {
+    format!(
+        "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\n\
+         upstreams:\n  app:\n    backends: [\"{url}\"]\n{upstream}"
+    )
+}
+
+/// The only backend may not be ejected, so that it is suspected again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_backend_does_not_keep_a_change_from_being_loaded() {
+    let refusing = format!("http://{}", FakeBackend::refusing().await);
+    let alive = MoodyBackend::start("alive").await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weir.yaml");
+    let policy = "    ejection: { failures: 1, time: 60s }\n";
+    fs::write(&path, yaml("", &sections(&refusing, policy))).unwrap();
+    let app = TestApp::watching(directory, path.clone(), || ());
+    eventually("readiness", async || app.readiness().await == 200).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let mut asking = JoinSet::new();
+    for _ in 0..4 {
+        let (mut client, over) = (SteadyClient::new(app.http.unwrap()), Arc::clone(&over));
+        asking.spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                let _any = client.get("/").await;
+            }
+        });
+    }
+    fs::write(&path, yaml("", &sections(&alive.url(), policy))).unwrap();
+    let loaded = timeout(Duration::from_secs(10), app.until_metric(OK, 1)).await;
+    over.store(true, Ordering::Relaxed);
+    asking.join_all().await;
+    loaded.expect("it is never loaded");
+    let mut client = SteadyClient::new(app.http.unwrap());
+    assert_eq!(client.body().await, "alive");
+}
+
+/// Such a file is one that is being written, or a mistake; never what somebody wants.
+#[tokio::test]
+async fn an_empty_file_is_refused() {
+    let backend = MoodyBackend::start("x").await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weir.yaml");
+    fs::write(&path, yaml("", &sections(&backend.url(), ""))).unwrap();
+    let app = TestApp::watching(directory, path.clone(), || ());
+    let mut client = SteadyClient::new(app.http.unwrap());
+    for (refused, text) in [(1, ""), (2, "\n \n")] {
+        fs::write(&path, text).unwrap();
+        app.reload().await;
+        eventually("it is refused", async || {
+            app.metric(REFUSED).await >= refused
+        })
+        .await;
+        assert_eq!(client.body().await, "x");
+    }
+    assert_eq!(app.metric(OK).await, 0);
+}
+
+async fn ask(addr: SocketAddr) -> String {
+    KeptClient::connect(addr).await.get("/").await.body
+}
+
+#[tokio::test]
+async fn two_listeners_on_ports_of_the_systems_choice_stay_over_reloads() {
+    let (a, b) = (
+        MoodyBackend::start("a").await,
+        MoodyBackend::start("b").await,
+    );
+    let listener = |upstream: &str| {
+        format!("  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: {upstream} }}]\n")
+    };
+    let of = |first: &str, second: &str| {
+        format!(
+            "http:\n{}{}upstreams:\n  a: {{ backends: [\"{}\"] }}\n  b: {{ backends: [\"{}\"] }}\n",
+            listener(first),
+            listener(second),
+            a.url(),
+            b.url()
+        )
+    };
+    let app = TestApp::start("", &of("a", "b"));
+    let addrs = [app.http.unwrap(), app.second_http.unwrap()];
+    assert_ne!(addrs[0], addrs[1]);
+    assert_eq!(
+        (ask(addrs[0]).await, ask(addrs[1]).await),
+        ("a".into(), "b".into())
+    );
+    for (reloads, (first, second)) in (1..).zip([("a", "b"), ("b", "a"), ("a", "a")]) {
+        app.rewrite("", &of(first, second));
+        app.reload().await;
+        app.until_metric(OK, reloads).await;
+        let said = (ask(addrs[0]).await, ask(addrs[1]).await);
+        assert_eq!(said, (first.into(), second.into()));
+    }
+}
+
+const CHECKED: &str =
+    "    health_check: { http: /health, interval: 100ms, timeout: 100ms, fall: 4, rise: 2 }\n";
+
+/// What failed some time ago may work again; what is dead does not.
+#[tokio::test]
+async fn an_ejected_backend_is_the_last_resort() {
+    let (bad, other) = (
+        MoodyBackend::start("bad").await,
+        MoodyBackend::start("other").await,
+    );
+    let urls = [bad.url(), other.url()].join("\", \"");
+    let policy = format!("    ejection: {{ failures: 3, time: 60s, share: 50% }}\n{CHECKED}");
+    let app = TestApp::start("", &sections(&urls, &policy));
+    for backend in [&bad, &other] {
+        app.until_metric(&backend.metric("available"), 1).await;
+    }
+    let mut client = SteadyClient::new(app.http.unwrap());
+    bad.set(Mood::Status(503));
+    while bad.requests() < 3 {
+        client.get("/").await.unwrap();
+    }
+    app.until_metric(&bad.metric("ejected"), 1).await;
+    bad.set(Mood::Good);
+    other.fall().await;
+    app.until_metric(&other.metric("healthy"), 0).await;
+    for _ in 0..4 {
+        assert_eq!(client.body().await, "bad");
+    }
+    // Only where nobody else is.
+    other.rise();
+    app.until_metric(&other.metric("available"), 1).await;
+    assert_eq!(app.metric(&bad.metric("ejected")).await, 1);
+    for _ in 0..4 {
+        assert_eq!(client.body().await, "other");
+    }
+}
+
+#[tokio::test]
+async fn a_draining_backends_health_is_told() {
+    let (good, leaving) = (
+        MoodyBackend::start("good").await,
+        MoodyBackend::start("leaving").await,
+    );
+    let app = TestApp::start(
+        "",
+        &format!(
+            "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\n\
+             upstreams:\n  app:\n    backends: [\"{}\", {{ url: \"{}\", state: draining }}]\n{CHECKED}",
+            good.url(),
+            leaving.url()
+        ),
+    );
+    let condition = leaving
+        .metric("condition")
+        .replace('}', ",condition=\"draining\"}");
+    for (status, healthy) in [(200, 1), (500, 0), (200, 1)] {
+        leaving.answer_probes_by(status);
+        app.until_metric(&leaving.metric("healthy"), healthy).await;
+        assert_eq!(app.metric(&condition).await, 1);
+        assert_eq!(app.metric(&leaving.metric("available")).await, 0);
+    }
+}
