@@ -251,6 +251,7 @@ impl RequestBody {
                 self.again = upload.kept.borrow().frames.len();
                 if let Some(trailers) = frame.trailers_mut() {
                     headers::remove_forbidden_trailers(trailers);
+                    headers::remove_ambiguous(trailers);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
