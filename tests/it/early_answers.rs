@@ -123,7 +123,9 @@ async fn a_client_that_writes_first_gets_the_answer() {
         let says_close = answer.head.contains("connection: close");
         assert!(says_close || status == 403, "{answer:?}");
         assert!(!answer.body.is_empty());
-        assert_eq!(client.rest().await.0, b"");
+        if says_close {
+            assert_eq!(client.rest().await, (Vec::new(), End::Closed));
+        }
         cases += 1;
     }
     assert_eq!(cases, 5);
