@@ -90,6 +90,11 @@ impl Connection {
         self.polled_at.set(Instant::now());
     }
 
+    /// When it was polled last.
+    pub(super) fn polled_at(&self) -> Instant {
+        self.polled_at.get()
+    }
+
     /// The time, as exact as a limit needs it. All that concerns an HTTP/1.1 connection happens
     /// while it is polled, so that the clock is read once for all of it.
     pub(super) fn now(&self) -> Instant {

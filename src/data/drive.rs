@@ -150,7 +150,7 @@ pub(super) async fn drive<C: HttpConnection>(
             }
             // The timer wakes us, and the clock decides: where hyper had all of the time that the
             // runtime gives a task, the timer would not even be looked at.
-            if watchdog.as_mut().poll(cx).is_ready() || due_at <= connection.now() {
+            if watchdog.as_mut().poll(cx).is_ready() || due_at <= connection.polled_at() {
                 return Poll::Ready(Event::Watchdog);
             }
             phase_changed
