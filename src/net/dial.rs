@@ -48,7 +48,8 @@ pub async fn dial(
         .await
         .map_err(DialError::Connect)?;
     let _best_effort = stream.set_nodelay(true);
-    give_up_on_the_dead(&stream);
+    // An exchange that stands still for longer is given up anyway.
+    give_up_on_the_dead(&stream, upstream.settings.idle_timeout.max(UNCONFIRMED_MIN));
     match (backend.name.scheme, &upstream.tls) {
         (Scheme::Http, _) => Ok((Either::Left(stream), HttpVersion::Http1)),
         (Scheme::H2c, _) => Ok((Either::Left(stream), HttpVersion::Http2)),
@@ -67,12 +68,12 @@ pub async fn dial(
 
 /// A peer that vanished without a word is noticed when it does not confirm what was sent, and on
 /// quiet connections by probes, not only after the system's quarter of an hour.
-fn give_up_on_the_dead(stream: &TcpStream) {
+fn give_up_on_the_dead(stream: &TcpStream, after: Duration) {
     let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new().with_time(UNCONFIRMED_MAX);
+    let keepalive = TcpKeepalive::new().with_time(after);
     let _best_effort = socket.set_tcp_keepalive(&keepalive);
     #[cfg(target_os = "linux")]
-    let _best_effort = socket.set_tcp_user_timeout(Some(UNCONFIRMED_MAX));
+    let _best_effort = socket.set_tcp_user_timeout(Some(after));
 }
 
 async fn secure(
@@ -107,4 +108,4 @@ pub enum DialError {
 }
 
 /// What a network may lose and repair by itself.
-const UNCONFIRMED_MAX: Duration = Duration::from_secs(10);
+const UNCONFIRMED_MIN: Duration = Duration::from_secs(10);
