@@ -2,6 +2,7 @@
 //! probe, reloads, a stop.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -13,7 +14,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use crate::support::{
@@ -56,25 +57,35 @@ async fn a_flood_of_connections_leaves_the_process_well() {
     })
     .await;
     drop(streams);
-    let began = Instant::now();
     eventually("it serves again", async || {
         let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         talk(http, request, Duration::from_secs(1)).await.statuses() == [200]
     })
     .await;
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
 }
 
-/// Slow heads, slow bodies and slow readers, hundreds of each: closed in time, and felt by
-/// nobody.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_slow_are_closed_and_disturb_nobody() {
+const SLOW: [&str; 4] = [
+    "",
+    "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+    "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab",
+    "GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
+];
+
+/// Slow clients, hundreds of each kind. None of them reads.
+async fn slow_clients(http: SocketAddr) -> Vec<(&'static str, TcpStream)> {
     const EACH: usize = 300;
-    weir::net::raise_open_files_limit();
+    let mut clients = Vec::new();
+    for start in SLOW {
+        for _ in 0..EACH {
+            let mut stream = TcpStream::connect(http).await.unwrap();
+            stream.write_all(start.as_bytes()).await.unwrap();
+            clients.push((start, stream));
+        }
+    }
+    clients
+}
+
+async fn backend_of_the_slow() -> RecordingBackend {
     let large = Arc::new(ok(&"x".repeat(4 << 20)));
     let backend = RecordingBackend::scripted(move |mut wire| {
         let large = Arc::clone(&large);
@@ -91,39 +102,39 @@ async fn the_slow_are_closed_and_disturb_nobody() {
             }
         }
     });
-    let backend = backend.await;
+    backend.await
+}
+
+/// Slow heads, slow bodies and slow readers, with all the time they want: nobody feels them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_slow_disturb_nobody() {
+    weir::net::raise_open_files_limit();
+    let backend = backend_of_the_slow().await;
+    let app = start_balancer(&[backend.url()], "", "", "");
+    let http = app.http.unwrap();
+    let slow = slow_clients(http).await;
+    // Each of these is answered long before the first of the slow has to go.
+    assert_eq!(app.readiness().await, 200);
+    let small = Ask::get("/small");
+    assert_eq!(ask(Protocol::Http1, http, &small).await.status, 200);
+    assert_eq!(ask(Protocol::Http2, http, &small).await.status, 200);
+    let open = app.open_connections().await;
+    assert!(open >= slow.len() as u64, "{open}");
+}
+
+/// Slow heads, slow bodies and slow readers: closed in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_slow_are_closed() {
+    weir::net::raise_open_files_limit();
+    let backend = backend_of_the_slow().await;
     let app = start_balancer(
         &[backend.url()],
-        "    connect_timeout: 500ms\n    idle_timeout: 500ms\n    response_timeout: 2s\n",
+        "    idle_timeout: 500ms\n    response_timeout: 2s\n",
         "",
         "connections: { header_timeout: 500ms, idle_timeout: 500ms, first_byte_timeout: 500ms }\n",
     );
-    let http = app.http.unwrap();
-    let starts = [
-        "",
-        "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
-        "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab",
-        "GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
-    ];
-    let mut streams = Vec::new();
-    for start in starts {
-        for _ in 0..EACH {
-            let mut stream = TcpStream::connect(http).await.unwrap();
-            stream.write_all(start.as_bytes()).await.unwrap();
-            streams.push((start, stream));
-        }
-    }
-    let began = Instant::now();
-    assert_eq!(app.readiness().await, 200);
-    assert!(
-        began.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        began.elapsed()
-    );
-    let small = Ask::get("/small");
-    assert_eq!(ask(Protocol::Http1, http, &small).await.status, 200);
-    let mut closed = 0;
-    for (start, mut stream) in streams {
+    let slow = slow_clients(app.http.unwrap()).await;
+    for (start, mut stream) in slow {
         let talk = read_to_end(&mut stream, PATIENCE).await;
         assert_ne!(talk.end, End::Open, "{start}");
         // A head gets no answer; a body that stops a 408; what was not read is cut.
@@ -134,9 +145,7 @@ async fn the_slow_are_closed_and_disturb_nobody() {
             _ => statuses.is_empty() || statuses == [408],
         };
         assert!(fine, "{start:?} {statuses:?}");
-        closed += 1;
     }
-    assert_eq!(closed, starts.len() * EACH);
     app.until_metric("weir_calls_in_flight", 0).await;
 }
 

@@ -18,15 +18,6 @@ fn closed(cause: &str) -> String {
     format!("weir_connections_closed_total{{cause=\"{cause}\"}}")
 }
 
-async fn open(app: &TestApp) -> u64 {
-    let page = app.metrics().await;
-    let open = page
-        .lines()
-        .filter(|line| line.starts_with("weir_connections_open{"));
-    open.map(|line| line.split(' ').nth(1).unwrap().parse::<u64>().unwrap())
-        .sum()
-}
-
 /// Connections that have asked once and were parked since.
 async fn parked(app: &TestApp, count: usize) -> Vec<KeptClient> {
     let mut clients = Vec::new();
@@ -148,7 +139,7 @@ async fn idle_time_counts_from_the_last_answer() {
     let expected = Duration::from_millis(2900)..Duration::from_secs(6);
     assert!(expected.contains(&took), "{took:?}");
     app.until_metric(&closed("idle_timeout"), 2).await;
-    eventually("none is open", async || open(&app).await == 0).await;
+    eventually("none is open", async || app.open_connections().await == 0).await;
 }
 
 #[tokio::test]
@@ -159,7 +150,7 @@ async fn a_parked_connection_that_the_client_closes_is_gone() {
     drop(clients.pop());
     clients[0].stream.set_zero_linger().unwrap();
     drop(clients);
-    eventually("none is open", async || open(&app).await == 0).await;
+    eventually("none is open", async || app.open_connections().await == 0).await;
 }
 
 /// While the drain waits for a call, parked connections may ask, and learn that it was the last

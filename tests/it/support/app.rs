@@ -128,6 +128,17 @@ impl TestApp {
         metric(&self.metrics().await, name)
     }
 
+    /// The open connections of all workers.
+    pub async fn open_connections(&self) -> u64 {
+        let page = self.metrics().await;
+        let workers = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("weir_connections_open{")?.split_once(' '));
+        workers
+            .map(|(_worker, open)| open.parse::<u64>().unwrap())
+            .sum()
+    }
+
     /// The status that `/readyz` answers.
     pub async fn readiness(&self) -> u16 {
         let (head, _) = http1(
