@@ -22,7 +22,7 @@ use crate::support::{
     read_to_end, start_balancer, talk,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 fn sections(url: &str) -> String {

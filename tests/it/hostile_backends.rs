@@ -159,11 +159,10 @@ async fn interim_responses_are_taken_but_not_without_end() {
         while wire.send(interim.repeat(100)).await {}
     });
     let endless = endless.await;
-    let app = start_balancer(&[endless.url()], "    response_timeout: 2s\n", "", "");
+    let app = start_balancer(&[endless.url()], "", "", "");
     for client in CLIENTS {
-        let answer = timeout(PATIENCE, ask(client, app.http.unwrap(), &Ask::get("/"))).await;
-        let answer = answer.expect("interim responses for ever");
-        assert!([502, 504].contains(&answer.status), "{client:?} {answer:?}");
+        // Long before the response's time is up, and with the worker still there for others.
+        assert_eq!(status(&app, client).await, 502, "{client:?}");
     }
 }
 
@@ -269,13 +268,15 @@ async fn failing_backends_make_no_storm() {
     let backends = futures_util::future::join_all(backends).await;
     let urls: Vec<String> = backends.iter().map(RecordingBackend::url).collect();
     let app = start_balancer(&urls, "", "", "");
+    let began = Instant::now();
     for _ in 0..REQUESTS {
         assert_eq!(status(&app, Protocol::Http1).await, 502);
     }
+    let seconds = began.elapsed().as_secs() as usize + 1;
     let attempts: usize = backends.iter().map(RecordingBackend::connections).sum();
     // A fifth more, and on each of two workers the fifty that are always allowed and one a second.
     assert!(
-        attempts > REQUESTS && attempts <= REQUESTS * 12 / 10 + 110,
-        "{attempts}"
+        attempts > REQUESTS && attempts <= REQUESTS * 12 / 10 + 2 * (50 + seconds),
+        "{attempts} in {seconds} s"
     );
 }

@@ -21,7 +21,13 @@ use tokio::{
 };
 
 use crate::{
-    data::{executor::LocalExecutor, http::request_body::RequestBody},
+    data::{
+        executor::LocalExecutor,
+        http::{
+            head_limit::{HeadAllowance, HeadLimited},
+            request_body::RequestBody,
+        },
+    },
     net::{HttpVersion, Stream},
 };
 
@@ -41,6 +47,7 @@ pub(super) enum BackendConn {
 /// kept, nobody drives it; what happened to it meanwhile is seen when it is taken.
 pub(super) struct Http1Conn {
     sender: http1::SendRequest<RequestBody>,
+    head_allowance: HeadAllowance,
     driver: Pin<Box<dyn Future<Output = hyper::Result<()>>>>,
     is_done: bool,
 }
@@ -158,16 +165,17 @@ impl Drop for Http2Share {
 impl BackendConn {
     /// Speaks HTTP on a new connection. A task of its own drives it.
     pub(super) async fn open(stream: Stream, version: HttpVersion) -> hyper::Result<Self> {
-        let io = TokioIo::new(stream);
         match version {
             HttpVersion::Http1 => {
+                let (limited, head_allowance) = HeadLimited::new(stream);
                 let mut settings = http1::Builder::new();
                 settings
                     .max_header_size(RESPONSE_HEAD_BYTES_MAX)
                     .max_buf_size(READ_BYTES_MAX);
-                let (sender, driver) = settings.handshake(io).await?;
+                let (sender, driver) = settings.handshake(TokioIo::new(limited)).await?;
                 Ok(Self::Http1(Http1Conn {
                     sender,
+                    head_allowance,
                     driver: Box::pin(driver.with_upgrades()),
                     is_done: false,
                 }))
@@ -181,7 +189,7 @@ impl BackendConn {
                     .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                     .max_header_list_size(RESPONSE_HEAD_BYTES_MAX as u32)
                     .max_send_buf_size(SEND_BUFFER_BYTES_MAX);
-                let (sender, mut driver) = settings.handshake(io).await?;
+                let (sender, mut driver) = settings.handshake(TokioIo::new(stream)).await?;
                 let streams_max = Rc::new(Cell::new(STREAMS_MAX));
                 let allowed = Rc::clone(&streams_max);
                 let driver = poll_fn(move |cx| {
@@ -233,12 +241,15 @@ impl BackendConn {
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match self {
             Self::Http1(conn) => {
+                conn.head_allowance.begin();
                 let mut sending = pin!(conn.sender.try_send_request(request));
-                poll_fn(|cx| {
+                let response = poll_fn(|cx| {
                     conn.drive(cx);
                     sending.as_mut().poll(cx)
                 })
-                .await
+                .await;
+                conn.head_allowance.end();
+                response
             }
             Self::Http2(share) => {
                 let response = share.0.sender.clone().try_send_request(request).await;

@@ -16,6 +16,7 @@ mod backend_conn;
 mod body_error;
 mod conn_pool;
 mod forward;
+mod head_limit;
 mod headers;
 mod record;
 mod request_body;
