@@ -128,6 +128,12 @@ impl Connection {
         }
     }
 
+    /// How long a head that is not complete has been coming.
+    pub(super) fn head_age(&self) -> Duration {
+        let since = self.head_since.get();
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Notes that a call's head is complete.
     pub(super) fn call_started(self: &Rc<Self>) -> Call {
         let now = self.now();
@@ -332,6 +338,8 @@ impl Connection {
     pub(super) fn cause_of_end(&self, phase: Phase, ended: hyper::Result<()>) -> CloseCause {
         match (self.leaving.get(), ended) {
             (Some((_, cause)), _) => cause,
+            (None, Err(error)) if error.is_parse_too_large() => CloseCause::HeadLimit,
+            (None, Err(error)) if error.is_parse() => CloseCause::MalformedHead,
             (None, Err(_broken)) => CloseCause::ConnectionError,
             (None, Ok(())) if phase >= Phase::Draining => CloseCause::Drained,
             (None, Ok(())) => CloseCause::Done,

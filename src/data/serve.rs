@@ -19,7 +19,7 @@ use crate::{
         accept::ConnectionSlot,
         connection::Connection,
         drive::{Driven, Http1Driver, drive},
-        http::{HttpService, Tunnel},
+        http::{HttpService, Tunnel, note_unreadable_head},
         http_settings::{http1_settings, http2_settings},
         outbox::Outbox,
         redirect::RedirectService,
@@ -68,7 +68,12 @@ async fn run(
             }
         };
         stream = match spoken.await {
-            Spoken::Ended(cause) => return cause,
+            Spoken::Ended(cause) => {
+                if let Face::Http(_) = face {
+                    note_unreadable_head(worker, peer, cause, connection.head_age());
+                }
+                return cause;
+            }
             Spoken::Parked(stream, unread) if unread.is_empty() => stream,
             Spoken::Parked(same, unread) => {
                 // The next head has begun.

@@ -35,17 +35,19 @@ pub enum Cause {
     BodyLimit,
     /// The request's target is too long.
     UriLimit,
-    /// The client stopped in the middle of its body.
+    /// The request's head is too long, or has too many headers.
+    HeadLimit,
+    /// The client stopped in the middle of its head or body.
     ClientStalled,
     /// The client went away.
     ClientClosed,
-    /// The request cannot be forwarded as it is.
+    /// The request cannot be read, or not be forwarded as it is.
     BadRequest,
 }
 
 impl Cause {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NoRoute,
         Self::NoBackend,
         Self::QueueFull,
@@ -62,6 +64,7 @@ impl Cause {
         Self::ResponseBroken,
         Self::BodyLimit,
         Self::UriLimit,
+        Self::HeadLimit,
         Self::ClientStalled,
         Self::ClientClosed,
         Self::BadRequest,
@@ -86,6 +89,7 @@ impl Cause {
             Self::ResponseBroken => "response_broken",
             Self::BodyLimit => "body_limit",
             Self::UriLimit => "uri_limit",
+            Self::HeadLimit => "head_limit",
             Self::ClientStalled => "client_stalled",
             Self::ClientClosed => "client_closed",
             Self::BadRequest => "bad_request",

@@ -209,6 +209,10 @@ pub enum CloseCause {
     Done,
     /// It broke, or the client broke the protocol.
     ConnectionError,
+    /// What came is no head of a request (HTTP/1.1).
+    MalformedHead,
+    /// A request's head was too long, or had too many headers (HTTP/1.1).
+    HeadLimit,
     /// No first byte, or no whole HTTP/2 preface, in time.
     FirstByteTimeout,
     /// A request head took too long.
@@ -233,9 +237,11 @@ pub enum CloseCause {
 
 impl CloseCause {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Done,
         Self::ConnectionError,
+        Self::MalformedHead,
+        Self::HeadLimit,
         Self::FirstByteTimeout,
         Self::HeaderTimeout,
         Self::IdleTimeout,
@@ -253,6 +259,8 @@ impl CloseCause {
         match self {
             Self::Done => "done",
             Self::ConnectionError => "connection_error",
+            Self::MalformedHead => "malformed_head",
+            Self::HeadLimit => "head_limit",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::HeaderTimeout => "header_timeout",
             Self::IdleTimeout => "idle_timeout",

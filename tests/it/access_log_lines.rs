@@ -3,9 +3,9 @@
 use std::fs;
 
 use crate::support::{
-    Ask, FakeBackend, Protocol, RecordingBackend, Script, ask, eventually, get,
+    Ask, End, FakeBackend, Protocol, RecordingBackend, Script, ask, eventually, get,
     logged::{Logged, UPGRADE, echo, fields, json, lines, of, outcome},
-    ok, raw_http2,
+    metric, ok, raw_http2,
 };
 
 #[tokio::test]
@@ -67,6 +67,69 @@ async fn bytes_client_and_id_are_exact() {
         assert_eq!(line["request_id"], seen.value("x-request-id"));
     }
     assert_eq!(of(&lines, "/fine/head")["request_id"], "given");
+}
+
+/// What is refused before it is a request: nobody else would say why the client complains.
+#[tokio::test]
+async fn heads_that_are_no_requests_have_lines() {
+    let fine = RecordingBackend::replying("fine").await;
+    let limits = "connections: { header_timeout: 300ms }\n";
+    let logged = Logged::start_with("json", &[("fine", &[fine.url()])], limits);
+    let many: String = (0..200).map(|n| format!("X-{n}: x\r\n")).collect();
+    let long = format!("X-Long: {}\r\n", "x".repeat(100_000));
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n".to_owned(), Some(400)),
+        ("\u{16}\u{3}\u{1} this is TLS\r\n\r\n".to_owned(), Some(400)),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), Some(431)),
+        (format!("GET / HTTP/1.1\r\n{long}\r\n"), Some(431)),
+        ("GET /slow HTTP/1.1\r\nHost:".to_owned(), None),
+    ] {
+        let mut client = logged.client().await;
+        // As one that was refused early.
+        assert_eq!(client.get("/fine").await.status, 200);
+        client.send(head).await;
+        if let Some(status) = status {
+            assert_eq!(client.answer().await.status, status);
+        }
+        assert_eq!(client.rest().await, (Vec::new(), End::Closed));
+    }
+    let connections = "weir_connections_closed_total{cause=\"header_timeout\"}";
+    logged.app.until_metric(connections, 1).await;
+    let page = logged.app.metrics().await;
+    for (name, expected) in [
+        ("weir_http_faults_total{cause=\"bad_request\"}", 2),
+        ("weir_http_faults_total{cause=\"head_limit\"}", 2),
+        ("weir_http_faults_total{cause=\"client_stalled\"}", 1),
+        ("weir_connections_closed_total{cause=\"malformed_head\"}", 2),
+        ("weir_connections_closed_total{cause=\"head_limit\"}", 2),
+        ("weir_connections_closed_total{cause=\"header_timeout\"}", 1),
+        (
+            "weir_connections_closed_total{cause=\"connection_error\"}",
+            0,
+        ),
+    ] {
+        assert_eq!(metric(&page, name), expected, "{name}");
+    }
+    let (lines, _) = logged.stop().await;
+    let lines = json(&lines);
+    let refused = lines.iter().filter(|line| line["target"].is_null());
+    let outcomes: Vec<_> = refused
+        .map(|line| {
+            (
+                line["status"].as_u64().unwrap(),
+                line["cause"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        (400, "bad_request"),
+        (400, "bad_request"),
+        (431, "head_limit"),
+        (431, "head_limit"),
+        (408, "client_stalled"),
+    ];
+    assert_eq!(outcomes, expected);
+    assert_eq!(lines.len(), 10);
 }
 
 #[tokio::test]

@@ -23,11 +23,13 @@ mod request_body;
 mod response_body;
 mod retry_budgets;
 mod sending;
+mod unreadable;
 mod upgrade;
 
 pub(super) use conn_pool::{ConnPool, close_old_connections};
 pub(super) use response_body::ProxyBody;
 pub(super) use retry_budgets::RetryBudgets;
+pub(super) use unreadable::note_unreadable_head;
 pub(super) use upgrade::Tunnel;
 
 use self::{forward::Exchange, record::Record};

@@ -12,7 +12,7 @@ use crate::{
         http::{headers, request_body::Upload},
     },
     state::{Backend, Cause},
-    telemetry::access_log::Entry,
+    telemetry::access_log::{Entry, RequestLine},
 };
 
 /// A request's line in the making; written when it is dropped.
@@ -118,9 +118,11 @@ impl Drop for Record {
         sink.write(&Entry {
             time: self.time,
             client: self.client,
-            method: self.method.as_str(),
-            target: target.map_or("", |target| target.as_str()),
-            version: self.version,
+            request: Some(RequestLine {
+                method: self.method.as_str(),
+                target: target.map_or("", |target| target.as_str()),
+                version: self.version,
+            }),
             host: self.host.as_ref().map_or(b"", |host| host.as_bytes()),
             status: self.status.as_u16(),
             body_bytes_sent: self.bytes_sent,

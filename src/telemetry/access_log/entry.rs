@@ -14,12 +14,8 @@ pub struct Entry<'a> {
     pub time: SystemTime,
     /// Who asked, as the trusted proxies say.
     pub client: IpAddr,
-    /// The method.
-    pub method: &'a str,
-    /// Path and query as the client sent them.
-    pub target: &'a str,
-    /// The client's version of HTTP.
-    pub version: Version,
+    /// The first line of the request; `None` if what came could not be read as one.
+    pub request: Option<RequestLine<'a>>,
     /// The host as the client sent it; empty if there was none.
     pub host: &'a [u8],
     /// The status the client got.
@@ -48,11 +44,21 @@ pub struct Entry<'a> {
     pub total: Duration,
 }
 
+/// The first line of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLine<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Path and query as the client sent them.
+    pub target: &'a str,
+    /// The client's version of HTTP.
+    pub version: Version,
+}
+
 impl fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
-            .field("method", &self.method)
-            .field("target", &self.target)
+            .field("request", &self.request)
             .field("status", &self.status)
             .finish_non_exhaustive()
     }

@@ -18,9 +18,11 @@ fn write(sink: &Sink, number: u64) {
     sink.write(&Entry {
         time: UNIX_EPOCH,
         client: IpAddr::from([192, 0, 2, 1]),
-        method: "GET",
-        target: "/",
-        version: Version::HTTP_11,
+        request: Some(RequestLine {
+            method: "GET",
+            target: "/",
+            version: Version::HTTP_11,
+        }),
         host: b"example.org",
         status: 200,
         body_bytes_sent: number,

@@ -20,6 +20,11 @@ pub struct Logged {
 impl Logged {
     /// `routes` leads from paths to upstreams of one name each, with their backends' URLs.
     pub fn start(format: &str, routes: &[(&str, &[String])]) -> Self {
+        Self::start_with(format, routes, "")
+    }
+
+    /// With further sections.
+    pub fn start_with(format: &str, routes: &[(&str, &[String])], more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("access.log");
         let mut sections = format!(
@@ -33,7 +38,7 @@ impl Logged {
         }
         // One worker, so that there is one set of kept connections.
         sections += &format!(
-            "workers: 1\nhttp:\n  - listen: 127.0.0.1:0\n    body_limit: 100KiB\n    routes:\n{rules}upstreams:\n{upstreams}"
+            "{more}workers: 1\nhttp:\n  - listen: 127.0.0.1:0\n    body_limit: 100KiB\n    routes:\n{rules}upstreams:\n{upstreams}"
         );
         Self {
             app: TestApp::start("", &sections),

@@ -11,7 +11,7 @@ use http::Version;
 use crate::{
     config::LogFormat,
     telemetry::access_log::{
-        entry::Entry,
+        entry::{Entry, RequestLine},
         escape::{Escaping, push_hex_escaped, push_json_escaped, push_word},
         timestamp::Timestamp,
     },
@@ -36,11 +36,16 @@ fn push_combined(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>
     out.extend_from_slice(b" - - [");
     out.extend_from_slice(timestamp.common(entry.time));
     out.extend_from_slice(b"] \"");
-    push_hex_escaped(out, entry.method.as_bytes());
-    out.push(b' ');
-    push_hex_escaped(out, entry.target.as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(version(entry.version));
+    match entry.request {
+        Some(line) => {
+            push_hex_escaped(out, line.method.as_bytes());
+            out.push(b' ');
+            push_hex_escaped(out, line.target.as_bytes());
+            out.push(b' ');
+            out.extend_from_slice(version(line.version));
+        }
+        None => out.push(b'-'),
+    }
     out.extend_from_slice(b"\" ");
     push_number(out, entry.status.into());
     out.push(b' ');
@@ -94,9 +99,10 @@ fn push_json(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
     out.extend_from_slice(b"Z\",\"client\":\"");
     push_shown(out, push_json_escaped, &entry.client);
     out.push(b'"');
-    push_text(out, b"method", Some(entry.method.as_bytes()));
-    push_text(out, b"target", Some(entry.target.as_bytes()));
-    push_text(out, b"protocol", Some(version(entry.version)));
+    let of = |part: fn(RequestLine<'_>) -> &[u8]| entry.request.map(part);
+    push_text(out, b"method", of(|line| line.method.as_bytes()));
+    push_text(out, b"target", of(|line| line.target.as_bytes()));
+    push_text(out, b"protocol", of(|line| version(line.version)));
     push_text(
         out,
         b"host",

@@ -4,13 +4,17 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
 
+const LINE: RequestLine<'static> = RequestLine {
+    method: "GET",
+    target: "/a?b=c",
+    version: Version::HTTP_11,
+};
+
 fn entry() -> Entry<'static> {
     Entry {
         time: UNIX_EPOCH + Duration::from_micros(1_795_176_000_000_042),
         client: IpAddr::from([192, 0, 2, 1]),
-        method: "GET",
-        target: "/a?b=c",
-        version: Version::HTTP_11,
+        request: Some(LINE),
         host: b"example.org",
         status: 200,
         body_bytes_sent: 1_234,
@@ -31,7 +35,10 @@ fn entry() -> Entry<'static> {
 fn bare() -> Entry<'static> {
     Entry {
         client: "2001:db8::1".parse().unwrap(),
-        version: Version::HTTP_2,
+        request: Some(RequestLine {
+            version: Version::HTTP_2,
+            ..LINE
+        }),
         host: b"",
         referer: None,
         user_agent: None,
@@ -73,7 +80,10 @@ fn combined_is_what_nginx_writes_and_our_fields() {
 #[test]
 fn combined_keeps_hostile_fields_in_their_place() {
     let hostile = Entry {
-        target: "/\" 200 1 \"",
+        request: Some(RequestLine {
+            target: "/\" 200 1 \"",
+            ..LINE
+        }),
         user_agent: Some(b"a\r\n192.0.2.9 - -"),
         upstream: Some("two words"),
         backend: Some(&"a\nb"),
@@ -98,6 +108,19 @@ fn json_has_all_keys() {
         &bare(),
         r#"{"time":"2026-11-20T12:00:00.000042Z","client":"2001:db8::1","method":"GET","target":"/a?b=c","protocol":"HTTP/2.0","host":null,"status":200,"body_bytes_sent":1234,"body_bytes_received":0,"referer":null,"user_agent":null,"request_id":null,"upstream":null,"backend":null,"attempts":0,"cause":"no_route","first_byte_seconds":null,"total_seconds":2.000001}"#,
     );
+}
+
+#[test]
+fn what_is_no_request_has_no_request_line() {
+    let entry = Entry {
+        request: None,
+        ..bare()
+    };
+    let combined = line(LogFormat::Combined, &entry);
+    assert!(combined.contains("+0000] \"-\" 200"), "{combined}");
+    let json = line(LogFormat::Json, &entry);
+    let nothing = r#""method":null,"target":null,"protocol":null,"#;
+    assert!(json.contains(nothing), "{json}");
 }
 
 #[test]
@@ -127,7 +150,10 @@ proptest! {
         backend in ".*",
     ) {
         let entry = Entry {
-            target: &target,
+            request: Some(RequestLine {
+                target: &target,
+                ..LINE
+            }),
             host: &host,
             user_agent: Some(&agent),
             request_id: &id,
