@@ -127,6 +127,31 @@ async fn a_long_upload_on_a_stale_connection_is_nobodys_failure() {
     assert_eq!(app.metric(&failures).await, 0);
 }
 
+/// A backend that keeps idle connections for less than usual says so.
+#[tokio::test]
+async fn a_connection_is_kept_no_longer_than_its_backend_wants() {
+    for (said, connections) in [("max=9", 1), ("timeout=20, max=9", 1), ("timeout=0", 4)] {
+        let answer = ok("fine").replacen("\r\n", &format!("\r\nKeep-Alive: {said}\r\n"), 1);
+        let backend = RecordingBackend::scripted(move |mut wire| {
+            let answer = answer.clone();
+            async move {
+                while wire.request().await.is_some() {
+                    wire.send(&answer).await;
+                }
+            }
+        });
+        let backend = backend.await;
+        let app = start_balancer(&[backend.url()], "", "", ONE_WORKER);
+        let mut client = KeptClient::connect(app.http.unwrap()).await;
+        for _ in 0..4 {
+            let answer = client.get("/").await;
+            assert_eq!(answer.body, "fine");
+            assert!(!answer.head.contains("keep-alive:"), "{}", answer.head);
+        }
+        assert_eq!(backend.connections(), connections, "{said}");
+    }
+}
+
 #[tokio::test]
 async fn trailers_do_not_cost_the_connection() {
     let backend = RecordingBackend::replying("fine").await;

@@ -17,7 +17,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     task::{self, AbortHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
         executor::LocalExecutor,
         http::{
             head_limit::{HeadAllowance, HeadLimited},
+            keep_alive,
             request_body::RequestBody,
         },
     },
@@ -48,6 +49,8 @@ pub(super) enum BackendConn {
 pub(super) struct Http1Conn {
     sender: http1::SendRequest<RequestBody>,
     head_allowance: HeadAllowance,
+    /// For how long it may be idle.
+    idle_time: Duration,
     driver: Pin<Box<dyn Future<Output = hyper::Result<()>>>>,
     is_done: bool,
 }
@@ -66,6 +69,11 @@ impl Http1Conn {
     pub(super) fn is_ready(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
         !self.is_done && self.sender.is_ready()
+    }
+
+    /// For how long it may be idle before it is too old to be used.
+    pub(super) fn idle_time(&self) -> Duration {
+        self.idle_time
     }
 
     /// Waits until it can take a request; `false` if it never will.
@@ -176,6 +184,7 @@ impl BackendConn {
                 Ok(Self::Http1(Http1Conn {
                     sender,
                     head_allowance,
+                    idle_time: Duration::ZERO,
                     driver: Box::pin(driver.with_upgrades()),
                     is_done: false,
                 }))
@@ -249,6 +258,9 @@ impl BackendConn {
                 })
                 .await;
                 conn.head_allowance.end();
+                if let Ok(response) = &response {
+                    conn.idle_time = keep_alive::idle_time(response.headers());
+                }
                 response
             }
             Self::Http2(share) => {

@@ -47,6 +47,13 @@ struct Idle {
     since: Instant,
 }
 
+impl Idle {
+    fn is_usable(&mut self, now: Instant) -> bool {
+        let idle_for = now.saturating_duration_since(self.since);
+        idle_for < self.conn.idle_time() && self.conn.is_ready()
+    }
+}
+
 impl ConnPool {
     /// Takes a connection that is open, ready and not too old.
     pub(super) fn take(&self, backend: usize, now: Instant) -> Option<BackendConn> {
@@ -55,9 +62,9 @@ impl ConnPool {
         if let Some(conn) = kept.shared.iter().find(|conn| conn.has_room()) {
             return Some(BackendConn::Http2(conn.share()));
         }
-        while let Some(Idle { mut conn, since }) = kept.idle.pop() {
-            if now.saturating_duration_since(since) < IDLE_TIME_MAX && conn.is_ready() {
-                return Some(BackendConn::Http1(conn));
+        while let Some(mut idle) = kept.idle.pop() {
+            if idle.is_usable(now) {
+                return Some(BackendConn::Http1(idle.conn));
             }
         }
         None
@@ -94,15 +101,14 @@ impl ConnPool {
     /// Closes what is old, closed, or leads to a backend that `is_gone`.
     fn close_old(&self, is_gone: impl Fn(usize) -> bool) {
         let now = Instant::now();
-        let is_old = |since: Instant| now - since >= IDLE_TIME_MAX;
+        let is_old = |since: Instant| now - since >= SHARED_IDLE_TIME_MAX;
         self.kept.borrow_mut().retain(|&backend, kept| {
             if is_gone(backend) {
                 kept.idle.clear();
                 // Those that carry requests end with them.
                 kept.shared.retain(|conn| conn.idle_since().is_none());
             }
-            kept.idle
-                .retain_mut(|idle| !is_old(idle.since) && idle.conn.is_ready());
+            kept.idle.retain_mut(|idle| idle.is_usable(now));
             kept.shared
                 .retain(|conn| !conn.is_closed() && !conn.idle_since().is_some_and(is_old));
             let in_use = Rc::strong_count(&kept.connecting) > 1;
@@ -119,7 +125,7 @@ impl fmt::Debug for ConnPool {
 
 /// Closes old connections while the worker lives.
 pub(in crate::data) async fn close_old_connections(worker: Weak<WorkerContext>) {
-    let mut ticks = interval(IDLE_TIME_MAX / 4);
+    let mut ticks = interval(LOOK_EVERY);
     loop {
         ticks.tick().await;
         let Some(worker) = worker.upgrade() else {
@@ -142,8 +148,8 @@ pub(in crate::data) async fn close_old_connections(worker: Weak<WorkerContext>) 
     }
 }
 
-/// Below the keep-alive time of common backends (Node's is 5 s), so that it is mostly we who
-/// close: a backend that closes races with the next request.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(4);
+/// For an HTTP/2 connection, which says when it goes.
+const SHARED_IDLE_TIME_MAX: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// For each backend and worker.
 const IDLE_CONNS_MAX: usize = 128;

@@ -18,6 +18,7 @@ mod conn_pool;
 mod forward;
 mod head_limit;
 mod headers;
+mod keep_alive;
 mod record;
 mod request_body;
 mod response_body;
