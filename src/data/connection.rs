@@ -362,7 +362,7 @@ impl Call {
     }
 
     /// The connection that it came on.
-    pub(super) fn connection(&self) -> &Connection {
+    pub(super) fn connection(&self) -> &Rc<Connection> {
         &self.connection
     }
 

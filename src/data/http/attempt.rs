@@ -62,7 +62,7 @@ enum Again {
 
 impl Work<'_> {
     /// Sends the request until a backend answers, or nothing more may be tried.
-    pub(super) async fn run(mut self) -> Result<Answered, ForwardError> {
+    pub(super) async fn run(&mut self) -> Result<Answered, ForwardError> {
         let budget = self.worker.retry_budgets.of(self.upstream.id);
         budget.deposit(self.upstream.settings.retry_percent);
         let mut tried = Vec::new();
@@ -126,7 +126,7 @@ impl Work<'_> {
     }
 
     fn answered(
-        self,
+        &mut self,
         in_flight: InFlight,
         conn: BackendConn,
         response: Response<Incoming>,
@@ -140,14 +140,14 @@ impl Work<'_> {
         }
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         Ok(Answered {
-            upgrade: self.sending.upgrade.filter(|_| switches),
-            method: self.sending.method,
+            upgrade: self.sending.upgrade.take().filter(|_| switches),
+            method: self.sending.method.clone(),
             response,
             lease: Lease {
                 worker: Rc::clone(self.worker),
                 in_flight,
                 conn,
-                upload: self.sending.upload,
+                upload: Rc::clone(&self.sending.upload),
             },
         })
     }
@@ -246,7 +246,7 @@ impl Work<'_> {
             // A tunnel takes its connection with it.
             (Kept::Take, Some(_)) | (Kept::Leave, _) => None,
         };
-        let (conn, freshness) = match reused {
+        let (mut conn, freshness) = match reused {
             Some(conn) => (conn, Freshness::Reused),
             // In a box, as it is large and rare.
             None => Box::pin(self.connect(backend))
@@ -256,7 +256,8 @@ impl Work<'_> {
                     again: Again::Elsewhere,
                 })?,
         };
-        self.send(conn, backend, freshness).await
+        let response = self.send(&mut conn, backend, freshness).await?;
+        Ok((conn, response))
     }
 
     async fn connect(
@@ -309,10 +310,10 @@ impl Work<'_> {
     /// Sends the request on a connection and waits for the response's head.
     async fn send(
         &self,
-        mut conn: BackendConn,
+        conn: &mut BackendConn,
         backend: &Backend,
         freshness: Freshness,
-    ) -> Result<(BackendConn, Response<Incoming>), Failure> {
+    ) -> Result<Response<Incoming>, Failure> {
         let settings = &self.upstream.settings;
         let Some(body) = self.sending.upload.body(settings.idle_timeout) else {
             let error = self.sending.upload.error();
@@ -320,7 +321,6 @@ impl Work<'_> {
                 error.map_or(ForwardError::NoResponse, Into::into),
             ));
         };
-        let request = self.sending.request(&conn, backend, body);
         let upload = &self.sending.upload;
         upload.progress();
         let timeouts = Timeouts {
@@ -335,16 +335,10 @@ impl Work<'_> {
                 conn.note_silence();
                 return Err(Failure::last(ForwardError::ResponseTimeout { timeout }));
             }
-            sent = conn.send(request) => sent,
+            sent = conn.send(&self.sending, backend, body) => sent,
         };
         let failed = match sent {
-            Ok(response) => {
-                return self
-                    .sending
-                    .judge(response)
-                    .map_err(Failure::last)
-                    .map(|response| (conn, response));
-            }
+            Ok(response) => return self.sending.judge(response).map_err(Failure::last),
             Err(failed) => failed,
         };
         if let Some(error) = upload.error() {

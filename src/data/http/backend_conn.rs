@@ -27,9 +27,11 @@ use crate::{
             head_limit::{HeadAllowance, HeadLimited},
             keep_alive,
             request_body::RequestBody,
+            sending::Sending,
         },
     },
     net::{HttpVersion, Stream},
+    state::Backend,
 };
 
 /// What a request is sent on.
@@ -246,15 +248,19 @@ impl BackendConn {
     /// Sends a request and waits for the head of the response.
     pub(super) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        sending: &Sending,
+        backend: &Backend,
+        body: RequestBody,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        // Not held over a wait: what a future holds is moved with it.
+        let request = sending.request(self.version(), backend, body);
         match self {
             Self::Http1(conn) => {
                 conn.head_allowance.begin();
-                let mut sending = pin!(conn.sender.try_send_request(request));
+                let mut response = pin!(conn.sender.try_send_request(request));
                 let response = poll_fn(|cx| {
                     conn.drive(cx);
-                    sending.as_mut().poll(cx)
+                    response.as_mut().poll(cx)
                 })
                 .await;
                 conn.head_allowance.end();

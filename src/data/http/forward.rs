@@ -41,6 +41,14 @@ pub(super) struct Exchange {
     peer: Rc<Peer>,
 }
 
+/// A request on its way to a backend.
+pub(super) struct Forwarding<'a> {
+    work: Work<'a>,
+    route: &'a Route,
+    /// When the exchange as a whole must be over.
+    deadline: Option<Instant>,
+}
+
 /// What the client gets.
 pub(super) struct Forwarded {
     pub(super) response: Response<ProxyBody>,
@@ -69,12 +77,12 @@ impl Exchange {
         }
     }
 
-    /// Forwards a request and returns the response with its body still streaming.
-    pub(super) async fn forward(
-        &self,
+    /// Decides where a request goes, and what it says there.
+    pub(super) fn prepare<'a>(
+        &'a self,
         request: Request<Incoming>,
-        record: Option<&mut Record>,
-    ) -> Result<Forwarded, ForwardError> {
+        mut record: Option<&'a mut Record>,
+    ) -> Result<Forwarding<'a>, ForwardError> {
         let listener = self
             .snapshot
             .http(self.listener)
@@ -91,7 +99,6 @@ impl Exchange {
             self.peer.ip,
             &listener.settings.trusted_proxies,
         );
-        let mut record = record;
         if let Some(record) = &mut record {
             record.routed(client, upstream.name());
         }
@@ -110,13 +117,11 @@ impl Exchange {
             sending,
             record,
         };
-        let answered = match (deadline, upstream.settings.total_timeout) {
-            (Some(deadline), Some(timeout)) => Box::pin(timeout_at(deadline, work.run()))
-                .await
-                .unwrap_or(Err(ForwardError::TotalTimeout { timeout }))?,
-            (_, _) => work.run().await?,
-        };
-        self.forwarded(answered, upstream, route, deadline)
+        Ok(Forwarding {
+            work,
+            route,
+            deadline,
+        })
     }
 
     /// What is sent to whichever backend takes it.
@@ -194,30 +199,39 @@ impl Exchange {
         route.request_headers.apply(&mut head.headers);
         Ok(())
     }
+}
+
+impl Forwarding<'_> {
+    /// Forwards the request and returns the response with its body still streaming.
+    pub(super) async fn run(&mut self) -> Result<Forwarded, ForwardError> {
+        let total_timeout = self.work.upstream.settings.total_timeout;
+        let answered = match (self.deadline, total_timeout) {
+            (Some(deadline), Some(timeout)) => Box::pin(timeout_at(deadline, self.work.run()))
+                .await
+                .unwrap_or(Err(ForwardError::TotalTimeout { timeout }))?,
+            (_, _) => self.work.run().await?,
+        };
+        self.forwarded(answered)
+    }
 
     /// The response as the client gets it.
-    fn forwarded(
-        &self,
-        answered: Answered,
-        upstream: &Upstream,
-        route: &Route,
-        deadline: Option<Instant>,
-    ) -> Result<Forwarded, ForwardError> {
+    fn forwarded(&self, answered: Answered) -> Result<Forwarded, ForwardError> {
         let Answered {
             mut response,
             lease,
             upgrade,
             method,
         } = answered;
-        let idle_timeout = upstream.settings.idle_timeout;
+        let idle_timeout = self.work.upstream.settings.idle_timeout;
         if let Some(protocol) = upgrade {
-            let rules = &route.response_headers;
+            let rules = &self.route.response_headers;
             return upgrade::accept(response, &protocol, lease, idle_timeout, rules);
         }
         headers::remove_hop_by_hop(response.headers_mut());
-        route.response_headers.apply(response.headers_mut());
+        self.route.response_headers.apply(response.headers_mut());
         // The backend's version is no business of the client's.
         *response.version_mut() = Version::default();
+        let deadline = self.deadline;
         let has_body = method != Method::HEAD && !is_bodyless(response.status());
         let forward =
             |incoming| ProxyBody::forwarded(incoming, has_body, lease, idle_timeout, deadline);

@@ -96,7 +96,11 @@ impl AsyncWrite for HeadLimited {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        // The call for one part is the cheaper one.
+        match parts {
+            [part] => Pin::new(&mut self.stream).poll_write(cx, part),
+            parts => Pin::new(&mut self.stream).poll_write_vectored(cx, parts),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -9,7 +9,10 @@ use hyper::{
     service::Service,
 };
 
-use crate::data::{connection::Connection, error::ForwardError};
+use crate::data::{
+    connection::{Call, Connection},
+    error::ForwardError,
+};
 
 mod attempt;
 mod backend_conn;
@@ -33,7 +36,10 @@ pub(super) use retry_budgets::RetryBudgets;
 pub(super) use unreadable::note_unreadable_head;
 pub(super) use upgrade::Tunnel;
 
-use self::{forward::Exchange, record::Record};
+use self::{
+    forward::{Exchange, Forwarded},
+    record::Record,
+};
 
 /// Answers the requests of one connection to a listener of the balancer.
 #[derive(Clone)]
@@ -68,49 +74,15 @@ impl HttpService {
     }
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response<ProxyBody>, Infallible> {
-        let mut call = self.connection.call_started();
-        let asker = Asker::new(&request);
-        if request.version() < Version::HTTP_11 {
-            self.connection.ends_by_close();
-        }
-        let mut record = self.record(&request);
+        let mut asked = Asked::new(&self, &request);
         let exchange = Exchange::new(&self.connection, self.listener, &self.peer);
-        let answer = exchange.forward(request, record.as_deref_mut()).await;
-        let stats = &self.connection.worker().state().stats;
-        let (mut response, tunnel, cause) = match answer {
-            Ok(forwarded) => (forwarded.response, forwarded.tunnel, None),
-            Err(error) => {
-                stats.faults(error.cause()).increment();
-                if asker.sends_body {
-                    self.connection.left_unread();
-                }
-                (asker.refusal(&error), None, Some(error.cause()))
-            }
+        // Apart from the wait, so that the request is not part of what waits.
+        let mut forwarding = match exchange.prepare(request, asked.record.as_deref_mut()) {
+            Ok(forwarding) => forwarding,
+            Err(error) => return Ok(asked.answer(Err(error))),
         };
-        call.answered();
-        stats.responses(response.status()).increment();
-        if let Some(record) = &mut record {
-            record.answered(response.status(), cause);
-        }
-        if let Some(tunnel) = tunnel {
-            stats.upgrades.increment();
-            tunnel.hold(call, record);
-            self.connection.becomes(tunnel);
-            return Ok(response);
-        }
-        response.body_mut().hold(call, record);
-        if self.connection.is_last_answer() {
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(response)
-    }
-
-    fn record(&self, request: &Request<Incoming>) -> Option<Box<Record>> {
-        let worker = self.connection.worker();
-        worker.access_log.as_ref()?;
-        Some(Box::new(Record::new(worker, request, self.peer.ip)))
+        let answer = forwarding.run().await;
+        Ok(asked.answer(answer))
     }
 }
 
@@ -129,6 +101,63 @@ impl Service<Request<Incoming>> for HttpService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         Box::pin(self.clone().answer(request))
+    }
+}
+
+/// A request that is to be answered.
+struct Asked {
+    call: Call,
+    asker: Asker,
+    record: Option<Box<Record>>,
+}
+
+impl Asked {
+    fn new(service: &HttpService, request: &Request<Incoming>) -> Self {
+        let call = service.connection.call_started();
+        if request.version() < Version::HTTP_11 {
+            service.connection.ends_by_close();
+        }
+        let worker = service.connection.worker();
+        let record = || Box::new(Record::new(worker, request, service.peer.ip));
+        Self {
+            call,
+            asker: Asker::new(request),
+            record: worker.access_log.is_some().then(record),
+        }
+    }
+
+    /// Counts the answer, and makes it one for the client.
+    fn answer(mut self, answer: Result<Forwarded, ForwardError>) -> Response<ProxyBody> {
+        let connection = Rc::clone(self.call.connection());
+        let stats = &connection.worker().state().stats;
+        let (mut response, tunnel, cause) = match answer {
+            Ok(forwarded) => (forwarded.response, forwarded.tunnel, None),
+            Err(error) => {
+                stats.faults(error.cause()).increment();
+                if self.asker.sends_body {
+                    connection.left_unread();
+                }
+                (self.asker.refusal(&error), None, Some(error.cause()))
+            }
+        };
+        self.call.answered();
+        stats.responses(response.status()).increment();
+        if let Some(record) = &mut self.record {
+            record.answered(response.status(), cause);
+        }
+        if let Some(tunnel) = tunnel {
+            stats.upgrades.increment();
+            tunnel.hold(self.call, self.record);
+            connection.becomes(tunnel);
+            return response;
+        }
+        response.body_mut().hold(self.call, self.record);
+        if connection.is_last_answer() {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 

@@ -102,7 +102,7 @@ impl ProxyBody {
         }
     }
 
-    fn connection(&self) -> Option<&Connection> {
+    fn connection(&self) -> Option<&Rc<Connection>> {
         self.call.as_ref().map(Call::connection)
     }
 

@@ -9,7 +9,6 @@ use crate::{
     data::{
         error::ForwardError,
         http::{
-            backend_conn::BackendConn,
             headers,
             request_body::{RequestBody, Upload},
         },
@@ -38,17 +37,17 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// The request for one connection. The head is copied, as it may be needed again.
+    /// The request in one version. The head is copied, as it may be needed again.
     pub(super) fn request(
         &self,
-        conn: &BackendConn,
+        version: HttpVersion,
         backend: &Backend,
         body: RequestBody,
     ) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = self.headers.clone();
-        match conn.version() {
+        match version {
             HttpVersion::Http1 => {
                 *request.uri_mut() = self.target.clone();
                 if self.unknown_length {
