@@ -34,6 +34,8 @@ pub(super) struct Connection {
     progress_at: Cell<Instant>,
     /// Request bodies that did not come to an end yet. Until they do, what arrives is no head.
     uploads: Cell<u32>,
+    /// Whether an answer waits for the client to take it.
+    unsent: Cell<bool>,
     /// Whether the client may still be sending what nobody reads.
     left_unread: Cell<bool>,
     /// When the call in flight must be over, however slowly the client reads (HTTP/1.1).
@@ -71,6 +73,7 @@ impl Connection {
             watches: Cell::new(0),
             progress_at: Cell::new(now),
             uploads: Cell::new(0),
+            unsent: Cell::new(false),
             left_unread: Cell::new(false),
             call_deadline: Cell::new(None),
             stall_timeout: Cell::new(Duration::ZERO),
@@ -120,10 +123,12 @@ impl Connection {
     }
 
     /// Notes that the client sent something.
-    pub(super) fn bytes_arrived(&self) {
+    pub(super) fn bytes_arrived(&self, bytes: &[u8]) {
         let is_idle = self.calls.get() == 0 && self.uploads.get() == 0;
         let between_calls = is_idle && self.head_since.get().is_none();
-        if self.protocol == Protocol::Http1 && between_calls {
+        // Line breaks between requests are skipped (RFC 9112 section 2.2).
+        let begins_a_head = |bytes: &[u8]| bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        if self.protocol == Protocol::Http1 && between_calls && begins_a_head(bytes) {
             self.head_since.set(Some(self.now()));
         }
     }
@@ -154,6 +159,14 @@ impl Connection {
     /// Notes that a body moved.
     pub(super) fn progress(&self) {
         self.progress_at.set(self.now());
+    }
+
+    /// Notes whether the client took a part of an answer, and whether some is left.
+    pub(super) fn sent(&self, moved: bool, unsent: bool) {
+        if moved {
+            self.progress();
+        }
+        self.unsent.set(unsent);
     }
 
     /// Notes a request body that is still to come.
@@ -260,6 +273,11 @@ impl Connection {
         let progress_at = self.progress_at.get();
         let age = (self.age_limit_at, Due::Leave(CloseCause::AgeLimit));
         let next = match (self.calls.get(), self.watches.get()) {
+            // The call is over, but not for the client.
+            (0, 0) if self.unsent.get() => (
+                progress_at + self.stall_timeout.get(),
+                Due::Close(CloseCause::Stalled),
+            ),
             (0, 0) if self.may_park() => {
                 (progress_at + PARK_AFTER.min(limits.idle_timeout), Due::Park)
             }

@@ -122,6 +122,7 @@ pub(super) async fn drive<C: HttpConnection>(
     outbox: &Outbox,
     connection: &Connection,
 ) -> Driven {
+    let _unused = UnusedTunnel(connection);
     let mut watchdog = pin!(sleep_until(connection.due().0));
     let mut phase = connection.worker().phase.clone();
     let mut turn = Turn {
@@ -170,12 +171,21 @@ pub(super) async fn drive<C: HttpConnection>(
             Event::Drained => return Driven::Ended(CloseCause::Drained),
             Event::Phase => {}
             Event::Watchdog => {
-                if let Some(driven) = meet_limit(turn.http, outbox, connection) {
+                if let Some(driven) = meet_limit(turn.http, connection) {
                     return driven;
                 }
                 watchdog.as_mut().reset(connection.due().0);
             }
         }
+    }
+}
+
+/// Drops the tunnel of a connection that ended before it became one: they hold each other.
+struct UnusedTunnel<'a>(&'a Connection);
+
+impl Drop for UnusedTunnel<'_> {
+    fn drop(&mut self) {
+        drop(self.0.take_tunnel());
     }
 }
 
@@ -199,6 +209,8 @@ impl<C: HttpConnection> Turn<'_, C> {
             ended = self.http.poll(cx);
         }
         let sent = self.outbox.poll_send(cx);
+        self.connection
+            .sent(self.outbox.take_moved(), !self.outbox.is_empty());
         if let Poll::Ready(ended) = ended {
             return Poll::Ready(Event::Ended(ended));
         }
@@ -226,18 +238,12 @@ async fn say_the_last_word(outbox: &Outbox, connection: &Connection, is_error: b
 }
 
 /// Does what a time limit asks, if one is due.
-fn meet_limit<C: HttpConnection>(
-    http: &mut C,
-    outbox: &Outbox,
-    connection: &Connection,
-) -> Option<Driven> {
+fn meet_limit<C: HttpConnection>(http: &mut C, connection: &Connection) -> Option<Driven> {
     let (due_at, due) = connection.due();
     let now = Instant::now();
     match due {
         _ if due_at > now => {}
         Due::Close(cause) => return Some(Driven::Ended(cause)),
-        // What is unsent goes first.
-        Due::Park if !outbox.is_empty() => connection.progress(),
         Due::Park => return Some(Driven::Parked),
         Due::Leave(cause) => {
             connection.leave(now, cause);

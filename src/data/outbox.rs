@@ -8,6 +8,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -27,6 +28,8 @@ struct Sending {
     unsent: BytesMut,
     /// Whether the writer was made to wait, so that it holds more.
     blocked: bool,
+    /// Whether anything left since somebody asked.
+    moved: bool,
 }
 
 impl Outbox {
@@ -35,6 +38,7 @@ impl Outbox {
             socket: Some(socket),
             unsent: BytesMut::new(),
             blocked: false,
+            moved: false,
         }))
     }
 
@@ -47,6 +51,11 @@ impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
         let sending = self.0.borrow();
         sending.unsent.is_empty() && !sending.blocked
+    }
+
+    /// Whether the client took anything since the last time that somebody asked.
+    pub(super) fn take_moved(&self) -> bool {
+        mem::take(&mut self.0.borrow_mut().moved)
     }
 
     /// The sending half, unless it was to be reset.
@@ -231,6 +240,7 @@ impl Sending {
             let sent = ready!(
                 Pin::new(socket).poll_write_vectored(cx, all.get(..=parts.len()).unwrap_or(&all))
             )?;
+            self.moved |= sent > 0;
             let gathered = self.unsent.len();
             if sent > gathered {
                 self.unsent = BytesMut::new();
@@ -255,6 +265,7 @@ impl Sending {
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.moved = true;
             self.unsent.advance(sent);
         }
         self.unsent = BytesMut::new();

@@ -89,15 +89,15 @@ impl AsyncRead for Socket {
         let socket = self.get_mut();
         if !socket.opening.is_empty() {
             let taken = socket.opening.len().min(buf.remaining());
-            buf.put_slice(&socket.opening.split_to(taken));
-            socket.connection.bytes_arrived();
+            let opening = socket.opening.split_to(taken);
+            socket.connection.bytes_arrived(&opening);
+            buf.put_slice(&opening);
             return Poll::Ready(Ok(()));
         }
         let filled = buf.filled().len();
         let polled = Pin::new(&mut socket.reader).poll_read(cx, buf);
-        if buf.filled().len() > filled {
-            socket.connection.bytes_arrived();
-        }
+        let arrived = buf.filled().get(filled..).unwrap_or_default();
+        socket.connection.bytes_arrived(arrived);
         polled
     }
 }

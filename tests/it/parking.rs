@@ -142,6 +142,25 @@ async fn idle_time_counts_from_the_last_answer() {
     eventually("none is open", async || app.open_connections().await == 0).await;
 }
 
+/// Some clients end a body by a line break that is no part of it: no head begins by it.
+#[tokio::test]
+async fn a_line_break_is_no_head() {
+    let backend = RecordingBackend::replying("fine").await;
+    let limits = "connections: { header_timeout: 300ms }\n";
+    let app = start_balancer(&[backend.url()], "", "", limits);
+    let mut clients = parked(&app, 2).await;
+    // One of them is not parked.
+    assert_eq!(clients[0].get("/").await.status, 200);
+    for client in &mut clients {
+        client.send("\r\n").await;
+    }
+    sleep(PARKED).await;
+    for client in &mut clients {
+        assert_eq!(client.get("/after").await.body, "fine");
+    }
+    app.until_metric(&closed("header_timeout"), 0).await;
+}
+
 #[tokio::test]
 async fn a_parked_connection_that_the_client_closes_is_gone() {
     let backend = RecordingBackend::replying("fine").await;

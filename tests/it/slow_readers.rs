@@ -8,7 +8,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::{End, KeptClient, RecordingBackend, TestApp, eventually, get, start_balancer};
+use crate::support::{
+    End, KeptClient, RecordingBackend, TestApp, eventually, get, ok, start_balancer,
+};
 
 /// Longer than what a connection is idle for before it is parked: the time is what is tested.
 const PARKED: Duration = Duration::from_millis(1300);
@@ -117,6 +119,72 @@ async fn a_last_response_is_whole() {
         }
     }
     assert_eq!(reading.join_all().await.len(), 48);
+}
+
+/// A balancer for whose clients a second is too long.
+fn impatient(backend: &RecordingBackend) -> TestApp {
+    start_balancer(
+        &[backend.url()],
+        "    connect_timeout: 200ms\n    response_timeout: 300ms\n    idle_timeout: 300ms\n    queue: { timeout: 100ms }\n",
+        "",
+        "connections: { idle_timeout: 300ms }\n",
+    )
+}
+
+/// Wherever the end of a response waits, it does not wait for ever.
+#[tokio::test]
+async fn who_never_reads_is_closed() {
+    let backend = talkative().await;
+    let app = impatient(&backend);
+    let mut clients = Vec::new();
+    for connection in ["keep-alive", "close"] {
+        for bytes in sizes().await {
+            let ask =
+                format!("GET /{bytes} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n");
+            clients.push(asked(&app, ask).await);
+        }
+    }
+    eventually("all are closed", async || app.open_connections().await == 0).await;
+    let stalled = "weir_connections_closed_total{cause=\"stalled\"}";
+    assert!(app.metric(stalled).await > 8);
+    assert_eq!(clients.len(), 48);
+    assert_eq!(app.metric("weir_calls_in_flight").await, 0);
+}
+
+/// A switch of protocols that its client never sees: the tunnel and its connection must not keep
+/// each other.
+#[tokio::test]
+async fn a_tunnel_that_never_begins_is_given_up() {
+    let backend = RecordingBackend::scripted(|mut wire| async move {
+        while let Some(request) = wire.head().await {
+            if !request.values("upgrade").is_empty() {
+                // Longer than what is gathered before it is sent.
+                let protocol = "p".repeat(20_000);
+                wire.send(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n")).await;
+                return wire.until_closed().await;
+            }
+            let bytes = request.target[1..].parse().unwrap();
+            wire.send(ok(&"x".repeat(bytes))).await;
+        }
+    });
+    let backend = backend.await;
+    let app = impatient(&backend);
+    let mut clients = Vec::new();
+    for bytes in sizes().await {
+        let upgrade =
+            "GET /0 HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        clients.push(asked(&app, get(&format!("/{bytes}")) + upgrade).await);
+    }
+    eventually("some switch", async || {
+        app.metric("weir_http_upgrades_total").await > 4
+    })
+    .await;
+    eventually("all are closed", async || app.open_connections().await == 0).await;
+    assert_eq!(clients.len(), 24);
+    app.until_metric("weir_calls_in_flight", 0).await;
+    let addr = backend.addr;
+    let in_flight = format!("weir_backend_in_flight{{upstream=\"app\",backend=\"{addr}\"}}");
+    app.until_metric(&in_flight, 0).await;
 }
 
 /// The calls are over when the stop comes, but not all of their responses is written.
