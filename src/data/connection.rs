@@ -46,6 +46,8 @@ pub(super) struct Connection {
     head_since: Cell<Option<Instant>>,
     /// When and why it was asked to leave by a time limit.
     leaving: Cell<Option<(Instant, CloseCause)>>,
+    /// Why it ended, while what it carried is given up.
+    ended: Cell<Option<CloseCause>>,
     /// Whether answers must say that they are the last.
     last_answers: Cell<bool>,
     /// Whether the end of the connection is the end of a response.
@@ -79,6 +81,7 @@ impl Connection {
             stall_timeout: Cell::new(Duration::ZERO),
             head_since: Cell::new(None),
             leaving: Cell::new(None),
+            ended: Cell::new(None),
             last_answers: Cell::new(false),
             end_is_close: Cell::new(false),
             broken: Cell::new(false),
@@ -146,7 +149,10 @@ impl Connection {
             self.progress_at.set(now);
         }
         self.head_since.set(None);
-        self.stall_timeout.set(self.longest_wait());
+        self.may_stand_still_for(match self.face {
+            Face::Redirect => self.worker.redirect.call_timeout(),
+            Face::Http(_) => Duration::ZERO,
+        });
         self.calls.set(self.calls.get() + 1);
         self.worker.state().stats.calls_started.increment();
         Call {
@@ -154,6 +160,17 @@ impl Connection {
             started_at: now,
             answered_at: None,
         }
+    }
+
+    /// Notes for how long a call may stand still now. Whatever it waits for has a limit of its
+    /// own, which must come first. Calls that share a connection share the longest.
+    pub(super) fn may_stand_still_for(&self, wait: Duration) {
+        let timeout = self.worker.connections.idle_timeout.max(wait) + STALL_MARGIN;
+        let is_shared = self.protocol == Protocol::Http2 && self.calls.get() > 0;
+        self.stall_timeout.set(match is_shared {
+            true => timeout.max(self.stall_timeout.get()),
+            false => timeout,
+        });
     }
 
     /// Notes that a body moved.
@@ -253,6 +270,36 @@ impl Connection {
         self.leaving.set(Some((now, cause)));
     }
 
+    /// Notes why it ended.
+    pub(super) fn end(&self, cause: CloseCause) {
+        self.ended.set(Some(cause));
+    }
+
+    /// Why a call on it, or the rest of an answer, is given up.
+    pub(super) fn cause_of_loss(&self) -> Cause {
+        match self.ended.get() {
+            Some(CloseCause::Stalled) => Cause::ClientStalled,
+            Some(
+                CloseCause::Cut
+                | CloseCause::Drained
+                | CloseCause::AgeLimit
+                | CloseCause::IdleTimeout,
+            ) => Cause::Cut,
+            Some(
+                CloseCause::Done
+                | CloseCause::ConnectionError
+                | CloseCause::MalformedHead
+                | CloseCause::HeadLimit
+                | CloseCause::FirstByteTimeout
+                | CloseCause::HeaderTimeout
+                | CloseCause::ConnectionLimit
+                | CloseCause::ClientLimit
+                | CloseCause::Panic,
+            )
+            | None => Cause::ClientClosed,
+        }
+    }
+
     /// The next time limit, and what it asks.
     pub(super) fn due(&self) -> (Instant, Due) {
         let limits = &self.worker.connections;
@@ -312,16 +359,6 @@ impl Connection {
         let deadline = self.call_deadline.get();
         // The call's own limit comes first, where the client lets it.
         deadline.map_or(stalled, |deadline| stalled.min(deadline + STALL_MARGIN))
-    }
-
-    /// Whatever a call waits for has a limit of its own, which must come first.
-    fn longest_wait(&self) -> Duration {
-        let idle_timeout = self.worker.connections.idle_timeout;
-        let longest = match self.face {
-            Face::Redirect => self.worker.redirect.call_timeout(),
-            Face::Http(_) => self.worker.snapshot().longest_wait,
-        };
-        idle_timeout.max(longest) + STALL_MARGIN
     }
 
     /// Whether no call is in flight. Watches do not count: they have no end of their own.
@@ -402,7 +439,7 @@ impl Drop for Call {
         if let (Face::Http(_), None) = (self.connection.face, self.answered_at) {
             // Nobody was there any more to be answered.
             let stats = &self.connection.worker.state().stats;
-            stats.faults(Cause::ClientClosed).increment();
+            stats.faults(self.connection.cause_of_loss()).increment();
         }
         self.connection.calls.set(self.connection.calls.get() - 1);
         self.connection.call_deadline.set(None);

@@ -123,6 +123,18 @@ pub(super) async fn drive<C: HttpConnection>(
     connection: &Connection,
 ) -> Driven {
     let _unused = UnusedTunnel(connection);
+    let driven = drive_to_end(http, outbox, connection).await;
+    if let Driven::Ended(cause) = driven {
+        connection.end(cause);
+    }
+    driven
+}
+
+async fn drive_to_end<C: HttpConnection>(
+    http: &mut C,
+    outbox: &Outbox,
+    connection: &Connection,
+) -> Driven {
     let mut watchdog = pin!(sleep_until(connection.due().0));
     let mut phase = connection.worker().phase.clone();
     let mut turn = Turn {

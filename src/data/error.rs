@@ -116,17 +116,20 @@ pub(super) enum ForwardError {
     #[error("upstream {upstream} was busy for {timeout:?}")]
     QueueTimeout { upstream: String, timeout: Duration },
     /// Nobody answers there, or nobody who can be trusted.
-    #[error("connect to {backend} failed: {source}")]
-    Connect { backend: String, source: DialError },
+    #[error("connecting to upstream {upstream} failed: {source}")]
+    Connect { upstream: String, source: DialError },
     /// Nobody answers there in time.
-    #[error("connect to {backend} timed out after {timeout:?}")]
-    ConnectTimeout { backend: String, timeout: Duration },
+    #[error("connecting to upstream {upstream} took longer than {timeout:?}")]
+    ConnectTimeout { upstream: String, timeout: Duration },
     /// The backend closed a connection that was kept for longer than it wanted.
     #[error("the backend closed a kept connection, and the request may not be sent twice")]
     StaleConnection,
-    /// The backend closed the connection, or sent what is no HTTP.
-    #[error("the backend gave no valid response")]
+    /// The backend closed the connection without a response.
+    #[error("the backend gave no response")]
     NoResponse,
+    /// The backend sent what is no HTTP, or a head that is too long.
+    #[error("the backend's response cannot be read")]
+    BadResponse,
     /// The backend did not even look at the request.
     #[error("the backend refused the request unprocessed")]
     RefusedStream,
@@ -172,6 +175,7 @@ impl ForwardError {
             Self::Connect { .. }
             | Self::StaleConnection
             | Self::NoResponse
+            | Self::BadResponse
             | Self::RefusedStream
             | Self::UnaskedUpgrade => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout { .. }
@@ -197,6 +201,7 @@ impl ForwardError {
             | Self::ConnectTimeout { .. }
             | Self::StaleConnection
             | Self::NoResponse
+            | Self::BadResponse
             | Self::RefusedStream
             | Self::UnaskedUpgrade => Code::Unavailable,
             Self::ResponseTimeout { .. } | Self::TotalTimeout { .. } | Self::RequestStalled => {
@@ -225,7 +230,8 @@ impl ForwardError {
             },
             Self::ConnectTimeout { .. } => Cause::ConnectTimeout,
             Self::StaleConnection => Cause::StaleConnection,
-            Self::NoResponse | Self::UnaskedUpgrade => Cause::NoResponse,
+            Self::NoResponse => Cause::NoResponse,
+            Self::BadResponse | Self::UnaskedUpgrade => Cause::BadResponse,
             Self::RefusedStream => Cause::RefusedStream,
             Self::ResponseTimeout { .. } => Cause::UpstreamTimeout,
             Self::TotalTimeout { .. } => Cause::TotalTimeout,
@@ -243,6 +249,7 @@ impl ForwardError {
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::NoResponse
+            | Self::BadResponse
             | Self::ResponseTimeout { .. }
             | Self::UnaskedUpgrade => true,
             // A backend may close what it kept long enough, and say that it is full or leaving.
@@ -280,6 +287,7 @@ impl ForwardError {
             | Self::ConnectTimeout { .. }
             | Self::StaleConnection
             | Self::NoResponse
+            | Self::BadResponse
             | Self::RefusedStream
             | Self::ResponseTimeout { .. }
             | Self::TotalTimeout { .. }

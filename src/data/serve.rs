@@ -168,13 +168,17 @@ fn without_blank_lines(mut bytes: Bytes) -> Bytes {
 /// Carries a tunnel until it ends or the process does.
 async fn carry(tunnel: Tunnel, client: TunnelSocket, connection: &Connection) -> CloseCause {
     let mut phase = connection.worker().phase.clone();
+    let cut = async {
+        let _cut_or_gone = phase.wait_for(|&phase| phase == Phase::Cut).await;
+        connection.end(CloseCause::Cut);
+    };
     tokio::select! {
         carried = tunnel.carry(client) => match carried {
             Ok(()) => CloseCause::Done,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => CloseCause::IdleTimeout,
             Err(_broken) => CloseCause::ConnectionError,
         },
-        _ = phase.wait_for(|&phase| phase == Phase::Cut) => CloseCause::Cut,
+        () = cut => CloseCause::Cut,
     }
 }
 

@@ -21,8 +21,10 @@ pub enum Cause {
     TlsFailed,
     /// A kept connection was closed before anything came back.
     StaleConnection,
-    /// The backend closed a new connection without an answer, or answered with what is no HTTP.
+    /// The backend closed a new connection without an answer.
     NoResponse,
+    /// The backend answered with what cannot be read: no HTTP, a head too long, a switch unasked.
+    BadResponse,
     /// The backend did not process the request, and said so (HTTP/2).
     RefusedStream,
     /// No response head in time.
@@ -41,13 +43,15 @@ pub enum Cause {
     ClientStalled,
     /// The client went away.
     ClientClosed,
+    /// The balancer ended the connection: it stopped, or the connection was too old.
+    Cut,
     /// The request cannot be read, or not be forwarded as it is.
     BadRequest,
 }
 
 impl Cause {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::NoRoute,
         Self::NoBackend,
         Self::QueueFull,
@@ -58,6 +62,7 @@ impl Cause {
         Self::TlsFailed,
         Self::StaleConnection,
         Self::NoResponse,
+        Self::BadResponse,
         Self::RefusedStream,
         Self::UpstreamTimeout,
         Self::TotalTimeout,
@@ -67,6 +72,7 @@ impl Cause {
         Self::HeadLimit,
         Self::ClientStalled,
         Self::ClientClosed,
+        Self::Cut,
         Self::BadRequest,
     ];
 
@@ -83,6 +89,7 @@ impl Cause {
             Self::TlsFailed => "tls_failed",
             Self::StaleConnection => "stale_connection",
             Self::NoResponse => "no_response",
+            Self::BadResponse => "bad_response",
             Self::RefusedStream => "refused_stream",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::TotalTimeout => "total_timeout",
@@ -92,6 +99,7 @@ impl Cause {
             Self::HeadLimit => "head_limit",
             Self::ClientStalled => "client_stalled",
             Self::ClientClosed => "client_closed",
+            Self::Cut => "cut",
             Self::BadRequest => "bad_request",
         }
     }

@@ -22,8 +22,6 @@ pub struct Snapshot {
     pub retired: Arc<[(usize, Arc<Self>)]>,
     /// The upstreams that routes lead to.
     pub upstreams: Arc<[Upstream]>,
-    /// The longest that any upstream lets a request stand still.
-    pub longest_wait: Duration,
 }
 
 /// What one listener of the HTTP load balancer answers by.
@@ -51,14 +49,8 @@ impl Snapshot {
             policy: redirect.policy.clone(),
             call_timeout: redirect.call_timeout,
         });
-        let waits = config.upstreams.iter().map(|upstream| {
-            let connecting = upstream.connect_timeout.saturating_mul(3);
-            let waiting = connecting.saturating_add(upstream.queue.timeout);
-            waiting.saturating_add(upstream.response_timeout.max(upstream.idle_timeout))
-        });
         Self {
             redirect,
-            longest_wait: waits.max().unwrap_or_default(),
             http: http.into(),
             retired: Arc::default(),
             upstreams: upstreams.into(),

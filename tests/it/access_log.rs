@@ -144,7 +144,7 @@ async fn the_combined_format_tells_the_same() {
     let mut seen = 0;
     for line in &lines {
         let fields = fields(line);
-        assert_eq!(fields.len(), 17, "{line}");
+        assert_eq!(fields.len(), 18, "{line}");
         let target = fields[4].split(' ').nth(1).unwrap();
         let outcome = [fields[5], fields[10], fields[12], fields[13]];
         let expected = match target {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::support::{
     Ask, End, FakeBackend, Protocol, RecordingBackend, Script, ask, eventually, get,
     logged::{Logged, UPGRADE, echo, fields, json, lines, of, outcome},
@@ -133,6 +135,67 @@ async fn heads_that_are_no_requests_have_lines() {
 }
 
 #[tokio::test]
+async fn a_tunnel_tells_what_it_carried_and_how_it_ended() {
+    let tunnel = echo().await;
+    let logged = Logged::start("json", &[("tunnel", &[tunnel.url()])]);
+    let mut clients = Vec::new();
+    for target in ["/tunnel/left", "/tunnel/cut"] {
+        let mut client = logged.client().await;
+        client.send(UPGRADE.replacen("/tunnel", target, 1)).await;
+        client.head().await;
+        client.send("hello").await;
+        assert_eq!(client.text(5).await, "hello");
+        clients.push(client);
+    }
+    let mut left = clients.remove(0);
+    left.send("more").await;
+    assert_eq!(left.text(4).await, "more");
+    left.stream.shutdown().await.unwrap();
+    assert_eq!(left.rest().await.1, End::Closed);
+    logged.app.until_metric("weir_calls_in_flight", 1).await;
+    // The second stop ends the drain.
+    logged.app.stop().await;
+    logged.app.stop().await;
+    logged.app.stopped().await;
+    let lines = json(&lines(&logged.path));
+    for (target, bytes, cause) in [("/tunnel/left", 9, "ok"), ("/tunnel/cut", 5, "cut")] {
+        let line = of(&lines, target);
+        assert_eq!(line["cause"], cause, "{line}");
+        assert_eq!(line["body_bytes_sent"], bytes, "{line}");
+        assert_eq!(line["body_bytes_received"], bytes, "{line}");
+    }
+}
+
+/// Whose fault it is that a response breaks off.
+#[tokio::test]
+async fn a_body_that_breaks_its_response_is_named() {
+    let echo = RecordingBackend::scripted(|mut wire| async move {
+        wire.head().await;
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")
+            .await;
+        wire.until_closed().await;
+    });
+    let echo = echo.await;
+    let logged = Logged::start("json", &[("echo", &[echo.url()])]);
+    let long = format!("{:x}\r\n{}\r\n", 200_000, "x".repeat(200_000));
+    for (target, rest) in [("/echo/long", long.as_str()), ("/echo/bad", "zz\r\n")] {
+        let mut client = logged.client().await;
+        client
+            .send(format!(
+                "POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+            ))
+            .await;
+        client.head().await;
+        let _closed_already = client.stream.write_all(rest.as_bytes()).await;
+        assert_ne!(client.rest().await.1, End::Open, "{target}");
+    }
+    let (lines, _) = logged.stop().await;
+    let lines = json(&lines);
+    assert_eq!(outcome(&lines, "/echo/long").2, "body_limit");
+    assert_eq!(outcome(&lines, "/echo/bad").2, "bad_request");
+}
+
+#[tokio::test]
 async fn nobody_can_forge_a_line() {
     for format in ["json", "combined"] {
         let fine = RecordingBackend::replying("fine").await;
@@ -192,7 +255,7 @@ async fn nobody_can_forge_a_line() {
         for line in &lines {
             match format {
                 "json" => assert_eq!(json(std::slice::from_ref(line))[0]["client"], "127.0.0.1"),
-                _ => assert_eq!(fields(line).len(), 17, "{line}"),
+                _ => assert_eq!(fields(line).len(), 18, "{line}"),
             }
         }
         let ours = lines.iter().filter(|line| line.contains("%0d%0a")).count();
@@ -263,7 +326,7 @@ async fn a_stop_leaves_no_line_behind() {
     assert_eq!(report.cut, 1, "{report}");
     let lines = json(&lines(&logged.path));
     assert_eq!(lines.len(), CLIENTS * EACH + 1);
-    assert_eq!(outcome(&lines, "/long").2, "client_closed");
+    assert_eq!(outcome(&lines, "/long").2, "cut");
     let mut targets: Vec<&str> = lines
         .iter()
         .map(|line| line["target"].as_str().unwrap())

@@ -108,6 +108,29 @@ async fn responses_with_two_readings_are_bad_gateways() {
     assert_eq!(count, 32);
 }
 
+/// A backend that has answered before is no less at fault, and is not asked again.
+#[tokio::test]
+async fn nonsense_on_a_kept_connection_is_the_backends_fault() {
+    let backend = RecordingBackend::scripted(|mut wire| async move {
+        wire.request().await;
+        wire.send(ok("fine")).await;
+        wire.request().await;
+        wire.send("nonsense\r\n\r\n").await;
+        wire.until_closed().await;
+    });
+    let backend = backend.await;
+    let app = start_balancer(&[backend.url()], "", "", ONE_WORKER);
+    for expected in [200, 502, 200, 502] {
+        assert_eq!(status(&app, Protocol::Http1).await, expected);
+    }
+    assert_eq!(backend.requests().len(), 4);
+    let addr = backend.addr;
+    let failures = format!("weir_backend_failures_total{{upstream=\"app\",backend=\"{addr}\"}}");
+    assert_eq!(app.metric(&failures).await, 2);
+    let faults = "weir_http_faults_total{cause=\"bad_response\"}";
+    assert_eq!(app.metric(faults).await, 2);
+}
+
 /// A body of two readings is one thing; the connection that it came on is another.
 #[tokio::test]
 async fn what_follows_a_whole_response_is_dropped_with_its_connection() {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Mood, MoodyBackend, SteadyClient, TestApp, eventually, start_balancer};
+use crate::support::{
+    Mood, MoodyBackend, RecordingBackend, SteadyClient, TestApp, eventually, start_balancer,
+};
 
 /// Many in a row make it unhealthy, so that a busy machine's lost probes do not.
 const CHECKED: &str =
@@ -76,6 +78,25 @@ async fn failing_answers_eject_whatever_the_checks_say() {
         }
     }
     assert_eq!(cases, 8);
+}
+
+/// However the time of a request is limited, a backend that keeps it is found out.
+#[tokio::test]
+async fn a_silent_backend_is_ejected_under_a_total_timeout_too() {
+    let silent = RecordingBackend::scripted(|mut wire| async move { wire.until_closed().await });
+    let silent = silent.await;
+    let fine = RecordingBackend::replying("fine").await;
+    let limits = "    total_timeout: 200ms\n    ejection: { failures: 2, time: 60s }\n";
+    let app = start_balancer(&[silent.url(), fine.url()], limits, "", "");
+    let mut client = SteadyClient::new(app.http.unwrap());
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(client.get("/").await.unwrap().0);
+    }
+    let lost = statuses.iter().filter(|&&status| status == 504).count();
+    // The third may be on its way before the ejection is known.
+    assert!((2..=3).contains(&lost), "{statuses:?}");
+    assert_eq!(statuses.last(), Some(&200));
 }
 
 #[tokio::test]

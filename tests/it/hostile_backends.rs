@@ -255,6 +255,20 @@ async fn a_response_before_the_end_of_the_upload_is_relayed() {
     assert!(received[1].starts_with(b"POST /second "), "{received:?}");
 }
 
+/// A failure that nobody else can make good is no retry, and takes nothing from the budget.
+#[tokio::test]
+async fn a_retry_that_is_not_made_is_not_counted() {
+    let refusing = FakeBackend::refusing().await;
+    let app = start_balancer(&[format!("http://{refusing}")], "", "", "");
+    for _ in 0..5 {
+        assert_eq!(status(&app, Protocol::Http1).await, 502);
+    }
+    let retries = "weir_http_retries_total{cause=\"connect_refused\"}";
+    assert_eq!(app.metric(retries).await, 0);
+    let faults = "weir_http_faults_total{cause=\"connect_refused\"}";
+    assert_eq!(app.metric(faults).await, 5);
+}
+
 /// With everything down, a request costs a bounded number of attempts, and what was delivered is
 /// never delivered again.
 #[tokio::test]

@@ -46,6 +46,22 @@ async fn http1_through_tls() {
     assert!(front.handshakes() <= 2, "{}", front.handshakes());
 }
 
+/// What cannot be shared need not be waited for: all of a burst connect at the same time.
+#[tokio::test]
+async fn a_burst_to_http1_in_tls_connects_at_once() {
+    const REQUESTS: usize = 12;
+    let authority = Authority::new();
+    let backend = RecordingBackend::replying("answer").await;
+    let identity = authority.certify(ADDRESS);
+    let front = TlsFront::http1_together(identity, backend.addr, REQUESTS - 1).await;
+    let app = start_balancer(&[front.url()], &authority.trusted(), "", "workers: 1\n");
+    let asking = (0..REQUESTS).map(|_| post(&app, Protocol::Http1));
+    for answer in futures_util::future::join_all(asking).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(front.handshakes(), REQUESTS);
+}
+
 #[tokio::test]
 async fn http2_through_tls_where_the_backend_has_it() {
     let authority = Authority::new();
@@ -276,7 +292,7 @@ async fn faults_of_the_balancer_are_grpc_statuses() {
     let refusing = format!("h2c://{}", FakeBackend::refusing().await);
     let disabled = format!("    backends: [{{ url: \"{refusing}\", state: disabled }}]\n");
     let cases = [
-        (refusing.clone(), String::new(), "connect to"),
+        (refusing.clone(), String::new(), "connecting to"),
         (front.url(), authority.trusted(), "TLS"),
         (String::new(), disabled, "no available backend"),
     ];

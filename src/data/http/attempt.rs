@@ -1,28 +1,30 @@
-//! A request's attempts: which backend takes it, on which connection, and whether another may be
-//! tried.
+//! A request's attempts: it is sent to one backend after another until one answers.
 //!
 //! What may be sent again: anything, while nothing of it was delivered (no connection; an HTTP/2
-//! backend that says so); an idempotent request of which nothing came back, once. A `POST` is
-//! never delivered twice.
+//! backend that says so); an idempotent request of which nothing came back, on a fresh connection
+//! if it was on a kept one, and to one other backend. A `POST` is never delivered twice.
 
-use std::{future::poll_fn, pin::pin, rc::Rc, sync::Arc};
+use std::{error::Error as _, future::poll_fn, io, rc::Rc};
 
 use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant};
 
 use crate::{
-    config::Queue,
+    config,
     data::{
         WorkerContext,
         error::ForwardError,
         http::{
-            backend_conn::BackendConn, record::Record, request_body::Upload, response_body::Lease,
+            backend_conn::BackendConn,
+            connecting::{Freshness, Reuse},
+            record::Record,
+            response_body::Lease,
             sending::Sending,
         },
     },
-    net::{Dialing, HttpVersion, dial},
-    state::{Backend, InFlight, Pick, Place, Snapshot, Upstream},
+    net::HttpVersion,
+    state::{Backend, InFlight, Upstream},
 };
 
 /// A request that is being sent to one backend after another until one answers.
@@ -30,7 +32,16 @@ pub(super) struct Work<'a> {
     pub(super) worker: &'a Rc<WorkerContext>,
     pub(super) upstream: &'a Upstream,
     pub(super) sending: Sending,
+    pub(super) deadline: Option<Deadline>,
     pub(super) record: Option<&'a mut Record>,
+}
+
+/// When an exchange as a whole must be over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    /// What it had in all.
+    pub(super) timeout: Duration,
 }
 
 /// What a backend answered.
@@ -48,6 +59,8 @@ struct Failure {
     error: ForwardError,
     /// Whether the request may be sent again.
     again: Again,
+    /// Whether it counts towards an ejection of the backend.
+    blames_backend: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,61 +73,92 @@ enum Again {
     Afresh,
 }
 
+/// What was tried so far, and so what may be tried next.
+struct History {
+    tried: Vec<usize>,
+    attempts: usize,
+    reuse: Reuse,
+    was_lost: bool,
+}
+
+enum Next {
+    SameBackend,
+    AnotherBackend,
+}
+
+impl History {
+    fn new() -> Self {
+        Self {
+            tried: Vec::new(),
+            attempts: 0,
+            reuse: Reuse::Allowed,
+            was_lost: false,
+        }
+    }
+
+    fn next(&mut self, backend: usize, failure: &Failure) -> Option<Next> {
+        // Whoever had it did not survive it, perhaps because of it: one more, and no further.
+        let is_lost = matches!(failure.error, ForwardError::NoResponse);
+        let is_hopeless = is_lost && self.was_lost;
+        self.was_lost |= is_lost;
+        self.attempts += 1;
+        if failure.again == Again::No || is_hopeless || self.attempts >= ATTEMPTS_MAX {
+            return None;
+        }
+        // The others that were kept may be as stale.
+        if failure.again == Again::Afresh && self.reuse == Reuse::Allowed {
+            self.reuse = Reuse::Forbidden;
+            return Some(Next::SameBackend);
+        }
+        self.tried.push(backend);
+        Some(Next::AnotherBackend)
+    }
+}
+
 impl Work<'_> {
     /// Sends the request until a backend answers, or nothing more may be tried.
     pub(super) async fn run(&mut self) -> Result<Answered, ForwardError> {
         let budget = self.worker.retry_budgets.of(self.upstream.id);
         budget.deposit(self.upstream.settings.retry_percent);
-        let mut tried = Vec::new();
-        let mut failed = None;
-        let mut kept = Kept::Take;
-        let mut again_on = None;
-        let mut was_lost = false;
-        for _ in 0..ATTEMPTS_MAX {
-            let in_flight = match again_on.take() {
-                Some(in_flight) => in_flight,
-                None => match self.begin(&tried).await {
-                    Ok(in_flight) => in_flight,
-                    // The first failure says more than that nobody else is there.
-                    Err(error) => return Err(failed.unwrap_or(error)),
-                },
-            };
+        let mut history = History::new();
+        let mut in_flight = self.begin(&history.tried).await?;
+        loop {
             if let Some(record) = &mut self.record {
                 record.attempt(in_flight.backend());
             }
-            let failure = match self.attempt(&in_flight, kept).await {
-                Ok((conn, response)) => return self.answered(in_flight, conn, response),
+            let failure = match self.attempt(&in_flight, history.reuse).await {
+                Ok((conn, response)) => return Ok(self.answered(in_flight, conn, response)),
                 Err(failure) => failure,
             };
-            let cause = failure.error.cause();
-            self.blame(in_flight.backend(), &failure.error);
-            // Whoever had it did not survive it, perhaps because of it: one more, and no further.
-            let is_lost = matches!(failure.error, ForwardError::NoResponse);
-            let is_hopeless = failure.again == Again::No || (is_lost && was_lost);
-            if is_hopeless || !budget.withdraw(Instant::now().into_std()) {
+            self.blame(in_flight.backend(), &failure);
+            if let Some(record) = &mut self.record {
+                record.attempt_failed(failure.error.cause());
+            }
+            match history.next(in_flight.backend().id, &failure) {
+                None => return Err(failure.error),
+                Some(Next::SameBackend) => {}
+                Some(Next::AnotherBackend) => {
+                    drop(in_flight);
+                    match self.begin(&history.tried).await {
+                        Ok(another) => in_flight = another,
+                        // The failure says more than that nobody else is there.
+                        Err(_nobody) => return Err(failure.error),
+                    }
+                }
+            }
+            if !budget.withdraw(Instant::now().into_std()) {
                 return Err(failure.error);
             }
-            was_lost |= is_lost;
+            let cause = failure.error.cause();
             self.worker.state().stats.retries(cause).increment();
-            if failure.again == Again::Afresh && kept == Kept::Take {
-                // The others that were kept may be as stale.
-                kept = Kept::Leave;
-                again_on = Some(in_flight);
-            } else {
-                tried.push(in_flight.backend().id);
-            }
-            failed = Some(failure.error);
         }
-        Err(failed.unwrap_or(ForwardError::NoResponse))
     }
 
     /// Counts a failure where it belongs.
-    fn blame(&self, backend: &Backend, error: &ForwardError) {
-        if !error.blames_backend() {
-            return;
+    fn blame(&self, backend: &Backend, failure: &Failure) {
+        if failure.blames_backend {
+            self.suspect(backend.stats.failed());
         }
-        let in_a_row = backend.stats.failed();
-        self.suspect(in_a_row);
     }
 
     fn suspect(&self, in_a_row: u32) {
@@ -130,7 +174,7 @@ impl Work<'_> {
         in_flight: InFlight,
         conn: BackendConn,
         response: Response<Incoming>,
-    ) -> Result<Answered, ForwardError> {
+    ) -> Answered {
         let stats = &in_flight.backend().stats;
         match response.status() {
             StatusCode::BAD_GATEWAY
@@ -139,7 +183,7 @@ impl Work<'_> {
             _ => stats.responded(),
         }
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        Ok(Answered {
+        Answered {
             upgrade: self.sending.upgrade.take().filter(|_| switches),
             method: self.sending.method.clone(),
             response,
@@ -149,162 +193,21 @@ impl Work<'_> {
                 conn,
                 upload: Rc::clone(&self.sending.upload),
             },
-        })
-    }
-
-    /// Chooses a backend and counts the request there. Waits in the queue where all are full.
-    async fn begin(&self, tried: &[usize]) -> Result<InFlight, ForwardError> {
-        let limit = self.upstream.settings.in_flight_limit;
-        // Those who wait come first.
-        let may_go = limit.is_none() || self.upstream.queue.waiting() == 0;
-        if may_go && let Some(in_flight) = self.begin_on(self.upstream, tried)? {
-            return Ok(in_flight);
-        }
-        let queue = self.upstream.settings.queue;
-        if !tried.is_empty() {
-            // One who may not take just any backend would take signs that others could use.
-            return Err(ForwardError::QueueFull {
-                upstream: self.upstream.name().to_owned(),
-                length: queue.length,
-            });
-        }
-        Box::pin(self.queue(queue)).await
-    }
-
-    /// Waits for a place at any backend.
-    async fn queue(&self, queue: Queue) -> Result<InFlight, ForwardError> {
-        self.sending.upload.progress();
-        let Some(place) = self.upstream.queue.enter(queue.length) else {
-            return Err(ForwardError::QueueFull {
-                upstream: self.upstream.name().to_owned(),
-                length: queue.length,
-            });
-        };
-        let waited = timeout(queue.timeout, self.wait(&place)).await;
-        waited.unwrap_or_else(|_elapsed| {
-            Err(ForwardError::QueueTimeout {
-                upstream: self.upstream.name().to_owned(),
-                timeout: queue.timeout,
-            })
-        })
-    }
-
-    async fn wait(&self, place: &Place<'_>) -> Result<InFlight, ForwardError> {
-        loop {
-            let mut room = pin!(place.room());
-            // From here on no sign is lost.
-            room.as_mut().enable();
-            // Others may be available by now.
-            let snapshot = self.worker.snapshot();
-            let upstream = current(&snapshot, self.upstream);
-            match self.begin_on(upstream, &[]) {
-                Ok(Some(in_flight)) => return Ok(in_flight),
-                Ok(None) => room.await,
-                Err(error) => {
-                    // The sign that was for this one may be of use to another.
-                    upstream.queue.let_one_in();
-                    return Err(error);
-                }
-            }
         }
     }
 
-    /// Counts the request at a backend of the upstream; `None` if all are full.
-    fn begin_on(
-        &self,
-        upstream: &Upstream,
-        tried: &[usize],
-    ) -> Result<Option<InFlight>, ForwardError> {
-        loop {
-            let random = |below| fastrand::usize(..below);
-            let backend = match upstream.pick(&self.sending.key, tried, random) {
-                Pick::Backend(backend) => backend,
-                Pick::Busy => return Ok(None),
-                Pick::NoneLeft => {
-                    let upstream = self.upstream.name().to_owned();
-                    return Err(ForwardError::NoBackend { upstream });
-                }
-            };
-            let limit = upstream.settings.in_flight_limit;
-            // Somebody may have been faster.
-            if let Some(in_flight) = InFlight::begin(backend, limit) {
-                return Ok(Some(in_flight));
-            }
-        }
-    }
-
-    /// Sends the request to one backend, on a kept connection if there is one.
+    /// Sends the request to one backend.
     async fn attempt(
         &self,
         in_flight: &InFlight,
-        kept: Kept,
+        reuse: Reuse,
     ) -> Result<(BackendConn, Response<Incoming>), Failure> {
         let backend = in_flight.backend();
-        let pool = &self.worker.conn_pool;
-        let reused = match (kept, &self.sending.upgrade) {
-            (Kept::Take, None) => pool.take(backend.id, self.sending.upload.now()),
-            // A tunnel takes its connection with it.
-            (Kept::Take, Some(_)) | (Kept::Leave, _) => None,
-        };
-        let (mut conn, freshness) = match reused {
-            Some(conn) => (conn, Freshness::Reused),
-            // In a box, as it is large and rare.
-            None => Box::pin(self.connect(backend))
-                .await
-                .map_err(|error| Failure {
-                    error,
-                    again: Again::Elsewhere,
-                })?,
-        };
+        let connected = self.connection(backend, reuse).await;
+        let (mut conn, freshness) =
+            connected.map_err(|error| Failure::new(error, Again::Elsewhere))?;
         let response = self.send(&mut conn, backend, freshness).await?;
         Ok((conn, response))
-    }
-
-    async fn connect(
-        &self,
-        backend: &Arc<Backend>,
-    ) -> Result<(BackendConn, Freshness), ForwardError> {
-        let connect_timeout = self.upstream.settings.connect_timeout;
-        match timeout(connect_timeout, self.open(backend)).await {
-            Ok(opened) => opened,
-            Err(_elapsed) => Err(ForwardError::ConnectTimeout {
-                backend: backend.to_string(),
-                timeout: connect_timeout,
-            }),
-        }
-    }
-
-    async fn open(&self, backend: &Arc<Backend>) -> Result<(BackendConn, Freshness), ForwardError> {
-        let pool = &self.worker.conn_pool;
-        let wanted = match self.sending.upgrade {
-            Some(_) => Dialing::Http1,
-            None => Dialing::Any,
-        };
-        let connecting = match wanted {
-            Dialing::Any if backend.may_speak_http2() => pool.connecting(backend.id),
-            Dialing::Any | Dialing::Http1 => None,
-        };
-        let _turn = match &connecting {
-            Some(connecting) => Some(connecting.lock().await),
-            None => None,
-        };
-        // Whoever was first may have left something to share.
-        if connecting.is_some()
-            && let Some(conn) = pool.take(backend.id, self.sending.upload.now())
-        {
-            return Ok((conn, Freshness::Reused));
-        }
-        let dialed = dial(backend, self.upstream, wanted).await;
-        let (stream, version) = dialed.map_err(|source| ForwardError::Connect {
-            backend: backend.to_string(),
-            source,
-        })?;
-        let opened = BackendConn::open(stream, version).await;
-        let conn = opened.map_err(|_source| ForwardError::NoResponse)?;
-        if connecting.is_some() {
-            pool.opened(backend.id, &conn);
-        }
-        Ok((conn, Freshness::Fresh))
     }
 
     /// Sends the request on a connection and waits for the response's head.
@@ -315,67 +218,132 @@ impl Work<'_> {
         freshness: Freshness,
     ) -> Result<Response<Incoming>, Failure> {
         let settings = &self.upstream.settings;
-        let Some(body) = self.sending.upload.body(settings.idle_timeout) else {
-            let error = self.sending.upload.error();
-            return Err(Failure::last(
-                error.map_or(ForwardError::NoResponse, Into::into),
-            ));
-        };
         let upload = &self.sending.upload;
-        upload.progress();
-        let timeouts = Timeouts {
-            response: settings.response_timeout,
-            idle: settings.idle_timeout,
+        let Some(body) = upload.body(settings.idle_timeout) else {
+            let error = upload.error().map_or(ForwardError::NoResponse, Into::into);
+            return Err(Failure::new(error, Again::No));
         };
+        upload.progress();
         let sent = tokio::select! {
             biased;
             // First, as a backend that sends without end leaves no time for what comes second.
-            () = no_response(upload, timeouts) => {
-                let timeout = timeouts.response;
+            () = self.silence() => {
                 conn.note_silence();
-                return Err(Failure::last(ForwardError::ResponseTimeout { timeout }));
+                return Err(self.silent());
             }
             sent = conn.send(&self.sending, backend, body) => sent,
         };
-        let failed = match sent {
-            Ok(response) => return self.sending.judge(response).map_err(Failure::last),
-            Err(failed) => failed,
-        };
-        if let Some(error) = upload.error() {
-            return Err(Failure::last(error.into()));
+        match sent {
+            Ok(response) => {
+                let judged = self.sending.judge(response);
+                judged.map_err(|error| Failure::new(error, Again::No))
+            }
+            Err(failed) => {
+                let is_unsent = failed.message().is_some();
+                Err(self.failure(failed.error(), is_unsent, conn.version(), freshness))
+            }
         }
-        let unsent = failed.message().is_some();
-        let unprocessed = unsent || is_unprocessed(failed.error());
-        let error = match (freshness, conn.version()) {
-            (_, HttpVersion::Http2) if unprocessed => ForwardError::RefusedStream,
+    }
+
+    /// What a connection that failed means for the request.
+    fn failure(
+        &self,
+        error: &hyper::Error,
+        is_unsent: bool,
+        version: HttpVersion,
+        freshness: Freshness,
+    ) -> Failure {
+        let upload = &self.sending.upload;
+        if let Some(error) = upload.error() {
+            return Failure::new(error.into(), Again::No);
+        }
+        if is_nonsense(error) {
+            return Failure::new(ForwardError::BadResponse, Again::No);
+        }
+        let is_unprocessed = is_unsent || is_refused(error);
+        let is_harmless = is_unprocessed || self.sending.method.is_idempotent();
+        let again = match freshness {
+            _ if !is_harmless || !upload.can_be_repeated() => Again::No,
+            Freshness::Reused => Again::Afresh,
+            Freshness::Fresh => Again::Elsewhere,
+        };
+        let error = match (freshness, version) {
+            (_, HttpVersion::Http2) if is_unprocessed => ForwardError::RefusedStream,
             (Freshness::Reused, _) => ForwardError::StaleConnection,
             (Freshness::Fresh, _) => ForwardError::NoResponse,
         };
-        let is_harmless = unprocessed || self.sending.method.is_idempotent();
-        let may_repeat = is_harmless && upload.can_be_repeated();
-        Err(Failure {
-            error,
-            again: match freshness {
-                _ if !may_repeat => Again::No,
-                Freshness::Reused => Again::Afresh,
-                Freshness::Fresh => Again::Elsewhere,
-            },
+        Failure::new(error, again)
+    }
+
+    /// Waits until no response came for too long after the end of the request, or the exchange as
+    /// a whole took too long. While the request is still coming, its body's own limit must come
+    /// first.
+    async fn silence(&self) {
+        let upload = &self.sending.upload;
+        let mut timer = upload.timer(self.silent_at());
+        poll_fn(|cx| {
+            upload.tell_the_end_to(cx.waker());
+            timer.poll_until(|| self.silent_at(), cx)
         })
+        .await
+    }
+
+    fn silent_at(&self) -> Instant {
+        let settings = &self.upstream.settings;
+        let wait = match self.sending.upload.has_ended() {
+            true => settings.response_timeout,
+            false => settings.response_timeout.max(settings.idle_timeout) + BODY_MARGIN,
+        };
+        let silent_at = self.sending.upload.progress_at() + wait;
+        self.deadline
+            .map_or(silent_at, |deadline| silent_at.min(deadline.at))
+    }
+
+    fn silent(&self) -> Failure {
+        match self.deadline {
+            Some(deadline) if deadline.at <= Instant::now() => Failure {
+                // It had all of the request, and kept it.
+                blames_backend: self.sending.upload.has_ended(),
+                ..Failure::new(deadline.passed(), Again::No)
+            },
+            _ => {
+                let timeout = self.upstream.settings.response_timeout;
+                Failure::new(ForwardError::ResponseTimeout { timeout }, Again::No)
+            }
+        }
+    }
+}
+
+impl Deadline {
+    /// What it means that it passed.
+    pub(super) fn passed(self) -> ForwardError {
+        ForwardError::TotalTimeout {
+            timeout: self.timeout,
+        }
     }
 }
 
 impl Failure {
-    fn last(error: ForwardError) -> Self {
+    fn new(error: ForwardError, again: Again) -> Self {
         Self {
+            blames_backend: error.blames_backend(),
             error,
-            again: Again::No,
+            again,
         }
     }
 }
 
+/// How long a request may wait for the head of its response, all attempts together.
+pub(super) fn longest_wait(upstream: &config::Upstream) -> Duration {
+    let connecting = upstream.connect_timeout.saturating_mul(ATTEMPTS_MAX as u32);
+    let waiting = connecting.saturating_add(upstream.queue.timeout);
+    let answering = upstream.response_timeout.max(upstream.idle_timeout);
+    waiting.saturating_add(answering + BODY_MARGIN)
+}
+
 /// Whether an HTTP/2 backend says that it did nothing with the request (RFC 9113 section 8.7).
-fn is_unprocessed(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+fn is_refused(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref());
     source.is_some_and(|error: &h2::Error| match error.reason() {
         Some(h2::Reason::REFUSED_STREAM) => true,
         Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
@@ -383,52 +351,12 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
     })
 }
 
-/// The same upstream as it is now, or as it was if a reload took it away.
-fn current<'a>(snapshot: &'a Snapshot, upstream: &'a Upstream) -> &'a Upstream {
-    let same = snapshot
-        .upstreams
-        .iter()
-        .find(|same| same.id == upstream.id);
-    same.unwrap_or(upstream)
-}
-
-/// Waits until no response came for too long after the end of the request. While the request is
-/// still coming, its body's own limit must come first.
-async fn no_response(upload: &Upload, timeouts: Timeouts) {
-    let due = || {
-        let wait = match upload.has_ended() {
-            true => timeouts.response,
-            false => timeouts.response.max(timeouts.idle) + BODY_MARGIN,
-        };
-        upload.progress_at() + wait
-    };
-    let mut timer = upload.timer(due());
-    poll_fn(|cx| {
-        upload.tell_the_end_to(cx.waker());
-        timer.poll_until(due, cx)
-    })
-    .await
-}
-
-/// The times that an upstream allows one request.
-#[derive(Clone, Copy, Debug)]
-struct Timeouts {
-    response: Duration,
-    idle: Duration,
-}
-
-/// Whether kept connections may be used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kept {
-    Take,
-    Leave,
-}
-
-/// Whether a connection carried a request before.
-#[derive(Clone, Copy, Debug)]
-enum Freshness {
-    Fresh,
-    Reused,
+/// Whether the backend did answer, but not by what can be read (HTTP/1.1).
+fn is_nonsense(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref());
+    let is_endless =
+        source.is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::InvalidData);
+    error.is_parse() || is_endless
 }
 
 /// A client waits for all of them; more only prolong an outage.

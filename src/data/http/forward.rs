@@ -19,7 +19,7 @@ use crate::{
         error::ForwardError,
         http::{
             Peer, ProxyBody,
-            attempt::{Answered, Work},
+            attempt::{Answered, Deadline, Work, longest_wait},
             headers,
             record::Record,
             request_body::Upload,
@@ -43,10 +43,9 @@ pub(super) struct Exchange {
 
 /// A request on its way to a backend.
 pub(super) struct Forwarding<'a> {
+    connection: &'a Connection,
     work: Work<'a>,
     route: &'a Route,
-    /// When the exchange as a whole must be over.
-    deadline: Option<Instant>,
 }
 
 /// What the client gets.
@@ -102,11 +101,14 @@ impl Exchange {
         if let Some(record) = &mut record {
             record.routed(client, upstream.name());
         }
-        let deadline = upstream
-            .settings
-            .total_timeout
-            .map(|total| Instant::now() + total);
-        self.connection.must_end_by(deadline);
+        let deadline = upstream.settings.total_timeout.map(|timeout| Deadline {
+            at: Instant::now() + timeout,
+            timeout,
+        });
+        self.connection
+            .must_end_by(deadline.map(|deadline| deadline.at));
+        self.connection
+            .may_stand_still_for(longest_wait(&upstream.settings));
         let sending = self.sending(request, listener, route, upstream, &host, client)?;
         if let Some(record) = &mut record {
             record.sending(&sending.headers, &sending.upload);
@@ -115,12 +117,13 @@ impl Exchange {
             worker: &self.worker,
             upstream,
             sending,
+            deadline,
             record,
         };
         Ok(Forwarding {
+            connection: &self.connection,
             work,
             route,
-            deadline,
         })
     }
 
@@ -204,12 +207,11 @@ impl Exchange {
 impl Forwarding<'_> {
     /// Forwards the request and returns the response with its body still streaming.
     pub(super) async fn run(&mut self) -> Result<Forwarded, ForwardError> {
-        let total_timeout = self.work.upstream.settings.total_timeout;
-        let answered = match (self.deadline, total_timeout) {
-            (Some(deadline), Some(timeout)) => Box::pin(timeout_at(deadline, self.work.run()))
+        let answered = match self.work.deadline {
+            Some(deadline) => Box::pin(timeout_at(deadline.at, self.work.run()))
                 .await
-                .unwrap_or(Err(ForwardError::TotalTimeout { timeout }))?,
-            (_, _) => self.work.run().await?,
+                .unwrap_or_else(|_elapsed| Err(deadline.passed()))?,
+            None => self.work.run().await?,
         };
         self.forwarded(answered)
     }
@@ -223,6 +225,9 @@ impl Forwarding<'_> {
             method,
         } = answered;
         let idle_timeout = self.work.upstream.settings.idle_timeout;
+        // From here on it is the client who must go on.
+        self.connection.progress();
+        self.connection.may_stand_still_for(idle_timeout);
         if let Some(protocol) = upgrade {
             let rules = &self.route.response_headers;
             return upgrade::accept(response, &protocol, lease, idle_timeout, rules);
@@ -231,7 +236,7 @@ impl Forwarding<'_> {
         self.route.response_headers.apply(response.headers_mut());
         // The backend's version is no business of the client's.
         *response.version_mut() = Version::default();
-        let deadline = self.deadline;
+        let deadline = self.work.deadline.map(|deadline| deadline.at);
         let has_body = method != Method::HEAD && !is_bodyless(response.status());
         let forward =
             |incoming| ProxyBody::forwarded(incoming, has_body, lease, idle_timeout, deadline);

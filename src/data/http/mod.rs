@@ -14,10 +14,12 @@ use crate::data::{
     error::ForwardError,
 };
 
+mod admission;
 mod attempt;
 mod backend_conn;
 mod body_error;
 mod conn_pool;
+mod connecting;
 mod forward;
 mod head_limit;
 mod headers;
@@ -118,7 +120,7 @@ impl Asked {
             service.connection.ends_by_close();
         }
         let worker = service.connection.worker();
-        let record = || Box::new(Record::new(worker, request, service.peer.ip));
+        let record = || Box::new(Record::new(&service.connection, request, service.peer.ip));
         Self {
             call,
             asker: Asker::new(request),

@@ -8,16 +8,16 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     data::{
-        WorkerContext,
+        connection::Connection,
         http::{headers, request_body::Upload},
     },
     state::{Backend, Cause},
-    telemetry::access_log::{Entry, RequestLine},
+    telemetry::access_log::{self as log, Entry, RequestLine},
 };
 
 /// A request's line in the making; written when it is dropped.
 pub(super) struct Record {
-    worker: Rc<WorkerContext>,
+    connection: Rc<Connection>,
     began: Instant,
     time: SystemTime,
     client: IpAddr,
@@ -29,18 +29,25 @@ pub(super) struct Record {
     user_agent: Option<HeaderValue>,
     request_id: Option<HeaderValue>,
     upstream: Option<String>,
-    backend: Option<Arc<Backend>>,
-    attempts: u32,
-    status: StatusCode,
+    attempts: Vec<Attempt>,
+    /// `None` while it is not answered.
+    status: Option<StatusCode>,
     cause: Option<Cause>,
     first_byte: Option<Duration>,
     bytes_sent: u64,
+    bytes_received: u64,
     upload: Option<Rc<Upload>>,
+}
+
+/// A backend that was tried, and why that failed.
+struct Attempt {
+    backend: Arc<Backend>,
+    failed: Option<Cause>,
 }
 
 impl Record {
     pub(super) fn new(
-        worker: &Rc<WorkerContext>,
+        connection: &Rc<Connection>,
         request: &Request<Incoming>,
         peer: IpAddr,
     ) -> Self {
@@ -48,7 +55,7 @@ impl Record {
         let authority = request.uri().authority();
         let authority = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
         Self {
-            worker: Rc::clone(worker),
+            connection: Rc::clone(connection),
             began: Instant::now(),
             time: SystemTime::now(),
             client: peer,
@@ -60,13 +67,12 @@ impl Record {
             user_agent: header(header::USER_AGENT),
             request_id: None,
             upstream: None,
-            backend: None,
-            attempts: 0,
-            // What nginx writes for a client that is gone before it was answered.
-            status: CLIENT_CLOSED_REQUEST,
-            cause: Some(Cause::ClientClosed),
+            attempts: Vec::new(),
+            status: None,
+            cause: None,
             first_byte: None,
             bytes_sent: 0,
+            bytes_received: 0,
             upload: None,
         }
     }
@@ -85,13 +91,22 @@ impl Record {
 
     /// Notes an attempt.
     pub(super) fn attempt(&mut self, backend: &Arc<Backend>) {
-        self.attempts += 1;
-        self.backend = Some(Arc::clone(backend));
+        self.attempts.push(Attempt {
+            backend: Arc::clone(backend),
+            failed: None,
+        });
+    }
+
+    /// Notes why the last attempt failed.
+    pub(super) fn attempt_failed(&mut self, cause: Cause) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.failed = Some(cause);
+        }
     }
 
     /// Notes the head of the response, and why it is not a backend's.
     pub(super) fn answered(&mut self, status: StatusCode, cause: Option<Cause>) {
-        self.status = status;
+        self.status = Some(status);
         self.cause = cause;
         self.first_byte = cause.is_none().then(|| self.began.elapsed());
     }
@@ -99,6 +114,12 @@ impl Record {
     /// Notes why the response broke off.
     pub(super) fn failed(&mut self, cause: Cause) {
         self.cause = Some(cause);
+    }
+
+    /// Notes what a tunnel carried, from and to the client.
+    pub(super) fn carried(&mut self, received: u64, sent: u64) {
+        self.bytes_received = received;
+        self.bytes_sent = sent;
     }
 
     /// Counts bytes of the response's body.
@@ -109,12 +130,18 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let Some(sink) = &self.worker.access_log else {
+        let Some(sink) = &self.connection.worker().access_log else {
             return;
         };
+        if self.status.is_none() {
+            self.cause = Some(self.connection.cause_of_loss());
+        }
         let target = self.target.path_and_query();
-        let backend = self.backend.as_deref();
-        let upload = self.upload.as_ref();
+        let uploaded = self
+            .upload
+            .as_ref()
+            .map_or(0, |upload| upload.bytes_taken());
+        let attempts: Vec<log::Attempt<'_>> = self.attempts.iter().map(Attempt::entry).collect();
         sink.write(&Entry {
             time: self.time,
             client: self.client,
@@ -124,19 +151,27 @@ impl Drop for Record {
                 version: self.version,
             }),
             host: self.host.as_ref().map_or(b"", |host| host.as_bytes()),
-            status: self.status.as_u16(),
+            status: self.status.unwrap_or(CLIENT_CLOSED_REQUEST).as_u16(),
             body_bytes_sent: self.bytes_sent,
-            body_bytes_received: upload.map_or(0, |upload| upload.bytes_taken()),
+            body_bytes_received: self.bytes_received + uploaded,
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             request_id: self.request_id.as_ref().map_or(b"", |id| id.as_bytes()),
             upstream: self.upstream.as_deref(),
-            backend: backend.map(|backend| backend as _),
-            attempts: self.attempts,
+            attempts: &attempts,
             cause: self.cause.map_or("ok", Cause::label),
             first_byte: self.first_byte,
             total: self.began.elapsed(),
         });
+    }
+}
+
+impl Attempt {
+    fn entry(&self) -> log::Attempt<'_> {
+        log::Attempt {
+            backend: &*self.backend,
+            failed: self.failed.map(Cause::label),
+        }
     }
 }
 
@@ -148,6 +183,7 @@ impl std::fmt::Debug for Record {
     }
 }
 
+/// What nginx writes for a client that was not answered.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,
     Err(_) => unreachable!(),

@@ -15,7 +15,10 @@ use tokio::time::{Duration, Instant};
 
 use crate::data::{
     connection::Connection,
-    http::{body_error::BodyError, headers},
+    http::{
+        body_error::{BodyError, is_complete},
+        headers,
+    },
     timer_pool::Timer,
 };
 
@@ -60,7 +63,7 @@ impl Kept {
 impl Upload {
     /// A body of at most `bytes_max`.
     pub(super) fn new(connection: &Rc<Connection>, incoming: Incoming, bytes_max: u64) -> Rc<Self> {
-        let ended = incoming.is_end_stream();
+        let ended = is_complete(&incoming);
         if !ended {
             connection.upload_began();
         }
@@ -236,7 +239,7 @@ impl RequestBody {
             return Poll::Ready(upload.error.get().map(Err));
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
-        let ended = body.is_end_stream();
+        let ended = is_complete(body);
         drop(incoming);
         match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
@@ -255,8 +258,8 @@ impl RequestBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_broken))) => {
-                Poll::Ready(Some(Err(upload.fail(BodyError::Broken))))
+            Poll::Ready(Some(Err(error))) => {
+                Poll::Ready(Some(Err(upload.fail(BodyError::from(&error)))))
             }
             Poll::Ready(None) => {
                 upload.progress();

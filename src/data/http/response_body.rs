@@ -20,8 +20,12 @@ use crate::{
     data::{
         WorkerContext,
         connection::{Call, Connection},
+        error::ForwardError,
         http::{
-            backend_conn::BackendConn, body_error::BodyError, headers, record::Record,
+            backend_conn::BackendConn,
+            body_error::{BodyError, is_complete},
+            headers,
+            record::Record,
             request_body::Upload,
         },
         timer_pool::Timer,
@@ -36,9 +40,16 @@ pub(in crate::data) struct ProxyBody {
     /// Whether all of it was handed to the connection, or it broke off and that was counted.
     settled: bool,
     /// Why it breaks off at the next poll.
-    broken: Option<BodyError>,
+    broken: Option<Broken>,
     record: Option<Box<Record>>,
     call: Option<Call>,
+}
+
+/// Why a response breaks off.
+#[derive(Clone, Copy, Debug)]
+struct Broken {
+    error: BodyError,
+    cause: Cause,
 }
 
 #[derive(Debug)]
@@ -102,6 +113,14 @@ impl ProxyBody {
         }
     }
 
+    /// Whether the client has all of it but perhaps trailers.
+    fn is_complete(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Forwarded(forwarded) => is_complete(&forwarded.incoming),
+        }
+    }
+
     fn connection(&self) -> Option<&Rc<Connection>> {
         self.call.as_ref().map(Call::connection)
     }
@@ -122,16 +141,13 @@ impl ProxyBody {
         }
     }
 
-    fn break_off(&mut self, error: BodyError) -> BodyError {
-        self.fail(match error {
-            BodyError::TotalTimeout => Cause::TotalTimeout,
-            BodyError::TooLong | BodyError::Stalled | BodyError::Broken => Cause::ResponseBroken,
-        });
+    fn break_off(&mut self, broken: Broken) -> BodyError {
+        self.fail(broken.cause);
         if let Some(connection) = self.connection() {
             // Never a clean-looking end: hyper closes or resets, and so must the socket.
             connection.broke_off();
         }
-        error
+        broken.error
     }
 
     fn fail(&mut self, cause: Cause) {
@@ -156,13 +172,10 @@ impl Forwarded {
         Pin::new(&mut self.incoming).poll_frame(cx)
     }
 
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let overdue = self.deadline.as_mut();
         if overdue.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(Some(Err(BodyError::TotalTimeout)));
+            return Poll::Ready(Some(Err(self.broken(BodyError::TotalTimeout))));
         }
         let polled = self.poll_incoming(cx);
         let ended = match &polled {
@@ -181,15 +194,30 @@ impl Forwarded {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_broken))) => Poll::Ready(Some(Err(BodyError::Broken))),
+            Poll::Ready(Some(Err(error))) => {
+                Poll::Ready(Some(Err(self.broken(BodyError::from(&error)))))
+            }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 let due = || self.upload.progress_at() + self.idle_timeout;
                 let idle = self.idle.get_or_insert_with(|| self.upload.timer(due()));
                 ready!(idle.poll_until(due, cx));
-                Poll::Ready(Some(Err(BodyError::Stalled)))
+                Poll::Ready(Some(Err(self.broken(BodyError::Stalled))))
             }
         }
+    }
+
+    /// Whose fault it is: where the request's body broke, the backend could not go on.
+    fn broken(&self, error: BodyError) -> Broken {
+        let cause = match (self.upload.error(), error) {
+            (Some(error), _) => ForwardError::from(error).cause(),
+            (None, BodyError::TotalTimeout) => Cause::TotalTimeout,
+            (None, BodyError::Stalled) => Cause::UpstreamTimeout,
+            (None, BodyError::TooLong | BodyError::Malformed | BodyError::Broken) => {
+                Cause::ResponseBroken
+            }
+        };
+        Broken { error, cause }
     }
 }
 
@@ -201,32 +229,31 @@ impl Body for ProxyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(self.break_off(error))));
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(self.break_off(broken))));
         }
         let polled = match &mut self.content {
             Content::Forwarded(forwarded) => forwarded.poll_frame(cx),
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         };
-        if let Poll::Ready(Some(Err(error))) = polled {
-            // What came before it is written first: hyper throws away what it holds.
-            self.broken = Some(error);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        polled.map(|frame| match frame {
+        match ready!(polled) {
             Some(Ok(frame)) => {
                 self.sent(&frame);
-                self.settled |= self.is_end_stream();
-                Some(Ok(frame))
+                self.settled |= self.is_complete();
+                Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => Some(Err(self.break_off(error))),
+            Some(Err(broken)) => {
+                // What came before it is written first: hyper throws away what it holds.
+                self.broken = Some(broken);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             None => {
                 self.settled = true;
-                None
+                Poll::Ready(None)
             }
-        })
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -247,7 +274,10 @@ impl Body for ProxyBody {
 impl Drop for ProxyBody {
     fn drop(&mut self) {
         if !self.settled {
-            self.fail(Cause::ClientClosed);
+            let cause = self
+                .connection()
+                .map(|connection| connection.cause_of_loss());
+            self.fail(cause.unwrap_or(Cause::ClientClosed));
         }
     }
 }

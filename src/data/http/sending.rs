@@ -91,8 +91,10 @@ impl Sending {
         if response.status().is_informational() && !(switches && asked) {
             return Err(ForwardError::UnaskedUpgrade);
         }
-        if !headers::is_clearly_framed(response.headers()) {
-            return Err(ForwardError::NoResponse);
+        // hyper takes several lengths that are equal, and would pass them all on over HTTP/2.
+        let lengths = response.headers().get_all(header::CONTENT_LENGTH).iter();
+        if !headers::is_clearly_framed(response.headers()) || lengths.count() > 1 {
+            return Err(ForwardError::BadResponse);
         }
         Ok(response)
     }

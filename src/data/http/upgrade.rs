@@ -31,6 +31,7 @@ use crate::{
         tunnel_socket::TunnelSocket,
     },
     header_rules::HeaderRules,
+    state::Cause,
 };
 
 /// The protocol that a request asks to switch to, if it may: HTTP/1.1, without a body, and one of
@@ -54,8 +55,35 @@ pub(in crate::data) struct Tunnel {
     /// Keeps the backend's count and connection.
     lease: Lease,
     idle_timeout: Duration,
-    /// Keeps the call in flight and the log line open.
-    held: RefCell<Option<(Call, Option<Box<Record>>)>>,
+    /// There once the 101 is on its way.
+    held: RefCell<Option<Held>>,
+}
+
+/// What lasts as long as a tunnel: the call in flight, and its log line, which tells in the end
+/// what was carried.
+#[derive(Debug)]
+struct Held {
+    call: Call,
+    record: Option<Box<Record>>,
+    flow: Rc<Flow>,
+    /// How it ended, if it did before it was given up.
+    outcome: Option<Result<(), Cause>>,
+}
+
+/// What moves in a tunnel.
+#[derive(Debug)]
+struct Flow {
+    moved_at: Cell<Instant>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    /// The first side that broke.
+    broken: Cell<Option<Side>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Client,
+    Backend,
 }
 
 /// Agrees to the switch that the backend agreed to.
@@ -85,29 +113,94 @@ pub(super) fn accept(
 
 impl Tunnel {
     pub(super) fn hold(&self, call: Call, record: Option<Box<Record>>) {
-        self.held.replace(Some((call, record)));
+        let flow = Flow {
+            moved_at: Cell::new(Instant::now()),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            broken: Cell::new(None),
+        };
+        self.held.replace(Some(Held {
+            call,
+            record,
+            flow: Rc::new(flow),
+            outcome: None,
+        }));
     }
 
     /// Carries bytes both ways until both sides ended, one broke, or neither sent anything for
     /// too long. One side's end is passed on, and the other may go on.
     pub(in crate::data) async fn carry(mut self, client: TunnelSocket) -> io::Result<()> {
+        let Some(mut held) = self.held.take() else {
+            return Ok(());
+        };
         let upgraded = poll_fn(|cx| {
             self.lease.conn.drive(cx);
             Pin::new(&mut self.upgraded).poll(cx)
         });
         let upgraded = upgraded.await.map_err(io::Error::other)?;
-        let moved_at = Rc::new(Cell::new(Instant::now()));
+        let flow = Rc::clone(&held.flow);
+        flow.moved_at.set(Instant::now());
         let mut client = Watched {
             stream: client,
-            moved_at: Rc::clone(&moved_at),
+            side: Side::Client,
+            flow: Rc::clone(&flow),
         };
         let mut backend: Watched<TokioIo<Upgraded>> = Watched {
             stream: TokioIo::new(upgraded),
-            moved_at: Rc::clone(&moved_at),
+            side: Side::Backend,
+            flow: Rc::clone(&flow),
         };
-        tokio::select! {
+        let carried = tokio::select! {
             copied = copy_bidirectional(&mut client, &mut backend) => copied.map(|_bytes| ()),
-            () = stood_still(&moved_at, self.idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
+            () = stood_still(&flow.moved_at, self.idle_timeout) => {
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        };
+        held.outcome = Some(flow.outcome(&carried));
+        carried
+    }
+}
+
+impl Flow {
+    fn outcome(&self, carried: &io::Result<()>) -> Result<(), Cause> {
+        match (carried, self.broken.get()) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), _) if error.kind() == io::ErrorKind::TimedOut => Err(Cause::Cut),
+            (Err(_), Some(Side::Backend)) => Err(Cause::ResponseBroken),
+            (Err(_), Some(Side::Client) | None) => Err(Cause::ClientClosed),
+        }
+    }
+
+    fn broke(&self, side: Side) {
+        self.broken.set(self.broken.get().or(Some(side)));
+    }
+
+    fn moved(&self, side: Side, bytes: usize) {
+        self.moved_at.set(Instant::now());
+        let count = match side {
+            Side::Client => &self.received,
+            Side::Backend => &self.sent,
+        };
+        count.set(count.get() + bytes as u64);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let connection = self.call.connection();
+        let outcome = self
+            .outcome
+            .unwrap_or_else(|| Err(connection.cause_of_loss()));
+        if let Err(cause) = outcome {
+            let stats = &connection.worker().state().stats;
+            stats.faults(cause).increment();
+        }
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        record.carried(self.flow.received.get(), self.flow.sent.get());
+        if let Err(cause) = outcome {
+            record.failed(cause);
         }
     }
 }
@@ -122,10 +215,11 @@ async fn stood_still(moved_at: &Cell<Instant>, idle_timeout: Duration) {
     }
 }
 
-/// A stream that notes when something was read from it.
+/// A side of a tunnel.
 struct Watched<S> {
     stream: S,
-    moved_at: Rc<Cell<Instant>>,
+    side: Side,
+    flow: Rc<Flow>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -134,9 +228,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let filled = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if polled.is_ready() {
-            self.moved_at.set(Instant::now());
+        match &polled {
+            Poll::Ready(Ok(())) => self.flow.moved(self.side, buf.filled().len() - filled),
+            Poll::Ready(Err(_)) => self.flow.broke(self.side),
+            Poll::Pending => {}
         }
         polled
     }
@@ -148,7 +245,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if let Poll::Ready(Err(_)) = &polled {
+            self.flow.broke(self.side);
+        }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

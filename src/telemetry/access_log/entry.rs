@@ -32,16 +32,31 @@ pub struct Entry<'a> {
     pub request_id: &'a [u8],
     /// The upstream that the route names.
     pub upstream: Option<&'a str>,
-    /// The backend of the last attempt.
-    pub backend: Option<&'a dyn Display>,
-    /// How often a backend was tried.
-    pub attempts: u32,
+    /// The backends that were tried, in their order. The last one answered, or nobody did.
+    pub attempts: &'a [Attempt<'a>],
     /// Why the request failed, in one word; `ok` if it did not.
     pub cause: &'static str,
     /// From the request's head to the head of the backend's response.
     pub first_byte: Option<Duration>,
     /// From the request's head to the end of the response.
     pub total: Duration,
+}
+
+/// A backend that was tried.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    /// Which one.
+    pub backend: &'a dyn Display,
+    /// Why it gave no answer, in one word; `None` if it did.
+    pub failed: Option<&'static str>,
+}
+
+impl fmt::Debug for Attempt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The first line of a request.

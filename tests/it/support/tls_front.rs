@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
+    sync::Barrier,
     task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
@@ -93,6 +94,11 @@ impl TlsFront {
         Self::start(identity, Some(backend), None).await
     }
 
+    /// The same, but behind the first connection so many must wait for their handshake together.
+    pub async fn http1_together(identity: Identity, backend: SocketAddr, together: usize) -> Self {
+        Self::serve(identity, Some(backend), None, Some(Barrier::new(together))).await
+    }
+
     /// Before a backend that speaks HTTP/2.
     pub async fn http2(identity: Identity, backend: SocketAddr) -> Self {
         Self::start(identity, None, Some(backend)).await
@@ -104,6 +110,16 @@ impl TlsFront {
         http1: Option<SocketAddr>,
         http2: Option<SocketAddr>,
     ) -> Self {
+        Self::serve(identity, http1, http2, None).await
+    }
+
+    async fn serve(
+        identity: Identity,
+        http1: Option<SocketAddr>,
+        http2: Option<SocketAddr>,
+        together: Option<Barrier>,
+    ) -> Self {
+        let together = Arc::new(together);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -121,10 +137,16 @@ impl TlsFront {
         let count = Arc::clone(&handshakes);
         let task = tokio::spawn(async move {
             let mut serving = JoinSet::new();
-            loop {
+            for index in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
+                let together = Arc::clone(&together);
                 serving.spawn(async move {
+                    if index > 0
+                        && let Some(together) = &*together
+                    {
+                        together.wait().await;
+                    }
                     let Ok(mut client) = acceptor.accept(stream).await else {
                         return;
                     };

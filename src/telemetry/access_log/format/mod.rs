@@ -11,7 +11,7 @@ use http::Version;
 use crate::{
     config::LogFormat,
     telemetry::access_log::{
-        entry::{Entry, RequestLine},
+        entry::{Attempt, Entry, RequestLine},
         escape::{Escaping, push_hex_escaped, push_json_escaped, push_word},
         timestamp::Timestamp,
     },
@@ -56,12 +56,11 @@ fn push_combined(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>
     out.push(b' ');
     push_word_or_dash(out, entry.upstream.unwrap_or_default());
     out.push(b' ');
-    match entry.backend {
-        Some(backend) => push_shown(out, push_word, backend),
-        None => out.push(b'-'),
-    }
+    push_list(out, entry.attempts.iter(), |out, attempt| {
+        push_shown(out, push_word, attempt.backend);
+    });
     out.push(b' ');
-    push_number(out, entry.attempts.into());
+    push_number(out, entry.attempts.len() as u64);
     out.push(b' ');
     push_word_or_dash(out, entry.cause);
     out.push(b' ');
@@ -72,6 +71,28 @@ fn push_combined(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>
     out.push(b' ');
     push_seconds(out, entry.total);
     push_quoted(out, Some(entry.request_id));
+    out.push(b' ');
+    let failed = entry.attempts.iter().filter_map(|attempt| attempt.failed);
+    push_list(out, failed, push_word_or_dash);
+}
+
+/// Appends the items with commas between them, or a dash if there is none.
+fn push_list<T>(
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = T>,
+    mut push: impl FnMut(&mut Vec<u8>, T),
+) {
+    let mut is_empty = true;
+    for item in items {
+        if !is_empty {
+            out.push(b',');
+        }
+        push(out, item);
+        is_empty = false;
+    }
+    if is_empty {
+        out.push(b'-');
+    }
 }
 
 /// Appends a space and the field in quotes.
@@ -120,16 +141,13 @@ fn push_json(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
     push_text(out, b"request_id", request_id);
     push_text(out, b"upstream", entry.upstream.map(str::as_bytes));
     push_key(out, b"backend");
-    match entry.backend {
-        Some(backend) => {
-            out.push(b'"');
-            push_shown(out, push_json_escaped, backend);
-            out.push(b'"');
-        }
+    match entry.attempts.last() {
+        Some(attempt) => push_backend(out, attempt),
         None => out.extend_from_slice(b"null"),
     }
     push_key(out, b"attempts");
-    push_number(out, entry.attempts.into());
+    push_number(out, entry.attempts.len() as u64);
+    push_failed_attempts(out, entry.attempts);
     push_text(out, b"cause", Some(entry.cause.as_bytes()));
     push_key(out, b"first_byte_seconds");
     match entry.first_byte {
@@ -139,6 +157,32 @@ fn push_json(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
     push_key(out, b"total_seconds");
     push_seconds(out, entry.total);
     out.push(b'}');
+}
+
+fn push_backend(out: &mut Vec<u8>, attempt: &Attempt<'_>) {
+    out.push(b'"');
+    push_shown(out, push_json_escaped, attempt.backend);
+    out.push(b'"');
+}
+
+fn push_failed_attempts(out: &mut Vec<u8>, attempts: &[Attempt<'_>]) {
+    push_key(out, b"failed_attempts");
+    let mut separator = b'[';
+    for attempt in attempts {
+        let Some(cause) = attempt.failed else {
+            continue;
+        };
+        out.push(separator);
+        separator = b',';
+        out.extend_from_slice(b"{\"backend\":");
+        push_backend(out, attempt);
+        push_text(out, b"cause", Some(cause.as_bytes()));
+        out.push(b'}');
+    }
+    if separator == b'[' {
+        out.push(b'[');
+    }
+    out.push(b']');
 }
 
 fn push_key(out: &mut Vec<u8>, key: &[u8]) {

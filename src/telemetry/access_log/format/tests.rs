@@ -23,8 +23,16 @@ fn entry() -> Entry<'static> {
         user_agent: Some(b"curl/8"),
         request_id: b"r-1",
         upstream: Some("web"),
-        backend: Some(&"10.0.0.1:80"),
-        attempts: 1,
+        attempts: &[
+            Attempt {
+                backend: &"10.0.0.2:80",
+                failed: Some("connect_refused"),
+            },
+            Attempt {
+                backend: &"10.0.0.1:80",
+                failed: None,
+            },
+        ],
         cause: "ok",
         first_byte: Some(Duration::from_micros(1_500)),
         total: Duration::from_micros(2_000_001),
@@ -44,8 +52,7 @@ fn bare() -> Entry<'static> {
         user_agent: None,
         request_id: b"",
         upstream: None,
-        backend: None,
-        attempts: 0,
+        attempts: &[],
         cause: "no_route",
         first_byte: None,
         ..entry()
@@ -68,12 +75,12 @@ fn combined_is_what_nginx_writes_and_our_fields() {
     check(
         LogFormat::Combined,
         &entry(),
-        r#"192.0.2.1 - - [20/Nov/2026:12:00:00 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "http://a/" "curl/8" "example.org" web 10.0.0.1:80 1 ok 0.001500 2.000001 "r-1""#,
+        r#"192.0.2.1 - - [20/Nov/2026:12:00:00 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "http://a/" "curl/8" "example.org" web 10.0.0.2:80,10.0.0.1:80 2 ok 0.001500 2.000001 "r-1" connect_refused"#,
     );
     check(
         LogFormat::Combined,
         &bare(),
-        r#"2001:db8::1 - - [20/Nov/2026:12:00:00 +0000] "GET /a?b=c HTTP/2.0" 200 1234 "-" "-" "-" - - 0 no_route - 2.000001 "-""#,
+        r#"2001:db8::1 - - [20/Nov/2026:12:00:00 +0000] "GET /a?b=c HTTP/2.0" 200 1234 "-" "-" "-" - - 0 no_route - 2.000001 "-" -"#,
     );
 }
 
@@ -86,13 +93,16 @@ fn combined_keeps_hostile_fields_in_their_place() {
         }),
         user_agent: Some(b"a\r\n192.0.2.9 - -"),
         upstream: Some("two words"),
-        backend: Some(&"a\nb"),
+        attempts: &[Attempt {
+            backend: &"a\nb",
+            failed: Some("c d"),
+        }],
         ..entry()
     };
     check(
         LogFormat::Combined,
         &hostile,
-        r#"192.0.2.1 - - [20/Nov/2026:12:00:00 +0000] "GET /\x22 200 1 \x22 HTTP/1.1" 200 1234 "http://a/" "a\x0D\x0A192.0.2.9 - -" "example.org" two\x20words a\x0Ab 1 ok 0.001500 2.000001 "r-1""#,
+        r#"192.0.2.1 - - [20/Nov/2026:12:00:00 +0000] "GET /\x22 200 1 \x22 HTTP/1.1" 200 1234 "http://a/" "a\x0D\x0A192.0.2.9 - -" "example.org" two\x20words a\x0Ab 1 ok 0.001500 2.000001 "r-1" c\x20d"#,
     );
 }
 
@@ -101,12 +111,12 @@ fn json_has_all_keys() {
     check(
         LogFormat::Json,
         &entry(),
-        r#"{"time":"2026-11-20T12:00:00.000042Z","client":"192.0.2.1","method":"GET","target":"/a?b=c","protocol":"HTTP/1.1","host":"example.org","status":200,"body_bytes_sent":1234,"body_bytes_received":0,"referer":"http://a/","user_agent":"curl/8","request_id":"r-1","upstream":"web","backend":"10.0.0.1:80","attempts":1,"cause":"ok","first_byte_seconds":0.001500,"total_seconds":2.000001}"#,
+        r#"{"time":"2026-11-20T12:00:00.000042Z","client":"192.0.2.1","method":"GET","target":"/a?b=c","protocol":"HTTP/1.1","host":"example.org","status":200,"body_bytes_sent":1234,"body_bytes_received":0,"referer":"http://a/","user_agent":"curl/8","request_id":"r-1","upstream":"web","backend":"10.0.0.1:80","attempts":2,"failed_attempts":[{"backend":"10.0.0.2:80","cause":"connect_refused"}],"cause":"ok","first_byte_seconds":0.001500,"total_seconds":2.000001}"#,
     );
     check(
         LogFormat::Json,
         &bare(),
-        r#"{"time":"2026-11-20T12:00:00.000042Z","client":"2001:db8::1","method":"GET","target":"/a?b=c","protocol":"HTTP/2.0","host":null,"status":200,"body_bytes_sent":1234,"body_bytes_received":0,"referer":null,"user_agent":null,"request_id":null,"upstream":null,"backend":null,"attempts":0,"cause":"no_route","first_byte_seconds":null,"total_seconds":2.000001}"#,
+        r#"{"time":"2026-11-20T12:00:00.000042Z","client":"2001:db8::1","method":"GET","target":"/a?b=c","protocol":"HTTP/2.0","host":null,"status":200,"body_bytes_sent":1234,"body_bytes_received":0,"referer":null,"user_agent":null,"request_id":null,"upstream":null,"backend":null,"attempts":0,"failed_attempts":[],"cause":"no_route","first_byte_seconds":null,"total_seconds":2.000001}"#,
     );
 }
 
@@ -159,7 +169,10 @@ proptest! {
             request_id: &id,
             referer: referer.as_deref(),
             upstream: Some(&target),
-            backend: Some(&backend),
+            attempts: &[Attempt {
+                backend: &backend,
+                failed: Some("lost"),
+            }],
             ..entry()
         };
         let combined = line(LogFormat::Combined, &entry);
@@ -177,6 +190,6 @@ proptest! {
         prop_assert_eq!(read["backend"].as_str(), Some(backend.as_str()));
         let agent = String::from_utf8_lossy(&agent);
         prop_assert_eq!(read["user_agent"].as_str(), Some(&*agent));
-        prop_assert_eq!(read.as_object().unwrap().len(), 18);
+        prop_assert_eq!(read.as_object().unwrap().len(), 19);
     }
 }
