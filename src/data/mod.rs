@@ -3,13 +3,19 @@
 //! A [`Worker`] is a thread with its own single-threaded runtime, its own listening sockets and
 //! its own statistics. `app` starts the workers; they end when the drain does.
 
-use std::{cell::RefCell, convert::Infallible, io, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    io,
+    rc::{Rc, Weak},
+    sync::Arc,
+};
 
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::mpsc,
     task,
-    time::{Duration, interval},
+    time::{Duration, Instant, interval},
 };
 
 use crate::{
@@ -85,6 +91,7 @@ impl Worker {
             redirect: redirect::Engine::new(Arc::clone(&self.shared), self.index),
             conn_pool: http::ConnPool::default(),
             retry_budgets: http::RetryBudgets::default(),
+            unpolled_bodies: http::UnpolledBodies::default(),
             timers: Rc::default(),
             access_log: self.access_log.as_ref().map(AccessLog::sink),
             snapshot: RefCell::new(Rc::new(self.shared.snapshot.load_full())),
@@ -97,8 +104,7 @@ impl Worker {
             _alive: all_done,
         });
         let accepting = task::spawn_local(accept::receive(Rc::clone(&context), handed_over));
-        let sweeping = task::spawn_local(http::close_old_connections(Rc::downgrade(&context)));
-        let flushing = task::spawn_local(flush_access_log(Rc::downgrade(&context)));
+        let housekeeping = task::spawn_local(keep_house(Rc::downgrade(&context)));
         accept::run(&context, self.listeners, self.started).await;
         let mut phase = context.phase.clone();
         // Once the last connection drops its context, there is nothing left to wait for.
@@ -108,24 +114,25 @@ impl Worker {
             _ = phase.wait_for(|&phase| phase == Phase::Cut) => {}
         }
         accepting.abort();
-        sweeping.abort();
-        flushing.abort();
+        housekeeping.abort();
         Ok(())
     }
 }
 
-/// Sends what the access log gathered, so that a quiet worker's lines come in time, too.
-async fn flush_access_log(worker: std::rc::Weak<WorkerContext>) {
-    let mut ticks = interval(FLUSH_EVERY);
+/// Does each second, while the worker lives, what nobody else has a reason to do.
+async fn keep_house(worker: Weak<WorkerContext>) {
+    let mut ticks = interval(HOUSEKEEPING_EVERY);
     loop {
         ticks.tick().await;
         let Some(worker) = worker.upgrade() else {
             return;
         };
-        match &worker.access_log {
-            Some(sink) => sink.flush(),
-            None => return,
+        // So that a quiet worker's lines come in time, too.
+        if let Some(sink) = &worker.access_log {
+            sink.flush();
         }
+        http::close_old_connections(&worker);
+        worker.unpolled_bodies.give_up_stalled(Instant::now());
     }
 }
 
@@ -140,6 +147,7 @@ struct WorkerContext {
     redirect: redirect::Engine,
     conn_pool: http::ConnPool,
     retry_budgets: http::RetryBudgets,
+    unpolled_bodies: http::UnpolledBodies,
     timers: Rc<TimerPool>,
     access_log: Option<Sink>,
     /// The latest that this worker saw.
@@ -170,4 +178,4 @@ impl WorkerContext {
     }
 }
 
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);

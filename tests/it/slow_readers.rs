@@ -5,17 +5,20 @@ use std::{io, time::Duration};
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::support::{
-    End, KeptClient, RecordingBackend, TestApp, eventually, get, ok, start_balancer,
+    End, KeptClient, RecordingBackend, TestApp, eventually, get, ok,
+    raw_http2::{GET, Outcome, RawHttp2, WINDOW_UPDATE, frame, headers},
+    start_balancer,
 };
 
 /// Longer than what a connection is idle for before it is parked: the time is what is tested.
 const PARKED: Duration = Duration::from_millis(1300);
 /// What a client takes before it reads, so that the rest must wait.
 const WINDOW_BYTES: u32 = 8 * 1024;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers the head of a request by as many bytes as its target names.
 async fn talkative() -> RecordingBackend {
@@ -149,6 +152,52 @@ async fn who_never_reads_is_closed() {
     assert!(app.metric(stalled).await > 8);
     assert_eq!(clients.len(), 48);
     assert_eq!(app.metric("weir_calls_in_flight").await, 0);
+}
+
+/// hyper does not ask for the body of a stream without room; other streams of the connection move.
+#[tokio::test]
+async fn a_stream_that_takes_nothing_gives_its_backend_back() {
+    for limits in ["    idle_timeout: 300ms\n", "    total_timeout: 700ms\n"] {
+        let backend = RecordingBackend::scripted(|mut wire| async move {
+            while let Some(request) = wire.head().await {
+                if request.target == "/" {
+                    wire.send(ok("fine")).await;
+                    continue;
+                }
+                let part = "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\npart";
+                wire.send(part).await;
+                return wire.until_closed().await;
+            }
+        });
+        let backend = backend.await;
+        let app = start_balancer(
+            &[backend.url()],
+            &format!("{limits}    in_flight_limit: 9\n"),
+            "",
+            "connections: { idle_timeout: 300ms }\n",
+        );
+        // INITIAL_WINDOW_SIZE is 0.
+        let mut client = RawHttp2::connect(app.http.unwrap(), &[(4, 0)]).await;
+        let stuck = [&GET[..3], &[(":path", "/stuck")]].concat();
+        for stream in 0..8 {
+            client.send(&headers(2 * stream + 1, true, &stuck)).await;
+        }
+        let name = format!("upstream=\"app\",backend=\"{}\"}}", backend.addr);
+        let in_flight = format!("weir_backend_in_flight{{{name}");
+        app.until_metric(&in_flight, 8).await;
+        let mut stream = 15;
+        let began = Instant::now();
+        while app.metric(&in_flight).await > 0 {
+            assert!(began.elapsed() < PATIENCE, "they are never given up");
+            stream += 2;
+            let window = frame(WINDOW_UPDATE, 0, stream, &1000_u32.to_be_bytes());
+            client
+                .send(&[headers(stream, true, &GET), window].concat())
+                .await;
+            assert_eq!(client.outcome(stream).await, Outcome::Status(200));
+        }
+        assert!(stream > 17);
+    }
 }
 
 /// A switch of protocols that its client never sees: the tunnel and its connection must not keep

@@ -18,8 +18,8 @@ use crate::{
         http::{
             backend_conn::BackendConn,
             connecting::{Freshness, Reuse},
+            lease::Lease,
             record::Record,
-            response_body::Lease,
             sending::Sending,
         },
     },

@@ -4,12 +4,12 @@ use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     fmt,
-    rc::{Rc, Weak},
+    rc::Rc,
 };
 
 use tokio::{
     sync::Mutex,
-    time::{Duration, Instant, interval},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -123,33 +123,24 @@ impl fmt::Debug for ConnPool {
     }
 }
 
-/// Closes old connections while the worker lives.
-pub(in crate::data) async fn close_old_connections(worker: Weak<WorkerContext>) {
-    let mut ticks = interval(LOOK_EVERY);
-    loop {
-        ticks.tick().await;
-        let Some(worker) = worker.upgrade() else {
-            return;
-        };
-        let snapshot = worker.snapshot();
-        let members = snapshot
-            .upstreams
-            .iter()
-            .flat_map(|upstream| upstream.members.iter());
-        let is_wanted = |member: &&Member| member.admin_state != AdminState::Disabled;
-        let wanted: HashSet<usize> = members
-            .filter(is_wanted)
-            .map(|member| member.backend.id)
-            .collect();
-        worker
-            .conn_pool
-            .close_old(|backend| !wanted.contains(&backend));
-        drop::<Rc<_>>(worker);
-    }
+/// Closes connections of a worker that nobody should use any more.
+pub(in crate::data) fn close_old_connections(worker: &WorkerContext) {
+    let snapshot = worker.snapshot();
+    let members = snapshot
+        .upstreams
+        .iter()
+        .flat_map(|upstream| upstream.members.iter());
+    let is_wanted = |member: &&Member| member.admin_state != AdminState::Disabled;
+    let wanted: HashSet<usize> = members
+        .filter(is_wanted)
+        .map(|member| member.backend.id)
+        .collect();
+    worker
+        .conn_pool
+        .close_old(|backend| !wanted.contains(&backend));
 }
 
 /// For an HTTP/2 connection, which says when it goes.
 const SHARED_IDLE_TIME_MAX: Duration = Duration::from_secs(4);
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// For each backend and worker.
 const IDLE_CONNS_MAX: usize = 128;

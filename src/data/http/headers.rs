@@ -215,6 +215,9 @@ pub(super) fn set_forwarded(
     proxies: &[IpNet],
 ) {
     let trusted = is_trusted(peer.ip, proxies);
+    if !trusted {
+        remove_claims(headers);
+    }
     let chain = match trusted && headers.contains_key(&X_FORWARDED_FOR) {
         true => value(&format!("{}, {}", chain_of(headers), peer.ip)),
         false => peer.text.clone(),
@@ -234,6 +237,18 @@ pub(super) fn set_forwarded(
     set_unless(trusted, headers, X_FORWARDED_HOST, host);
     if let Entry::Vacant(vacant) = headers.entry(X_REQUEST_ID) {
         vacant.insert(request_id());
+    }
+}
+
+/// Removes what a client says of itself as if it were a proxy. Some backends prefer `Forwarded`
+/// (RFC 7239) to what is set here, and read a port or a prefix of their own.
+fn remove_claims(headers: &mut HeaderMap) {
+    let is_claim = |name: &&HeaderName| {
+        **name == header::FORWARDED || name.as_str().starts_with("x-forwarded-")
+    };
+    let gone: Vec<HeaderName> = headers.keys().filter(is_claim).cloned().collect();
+    for name in gone {
+        headers.remove(name);
     }
 }
 

@@ -24,17 +24,21 @@ mod forward;
 mod head_limit;
 mod headers;
 mod keep_alive;
+mod lease;
 mod record;
+mod relayed_body;
 mod request_body;
 mod response_body;
 mod retry_budgets;
 mod sending;
+mod unpolled_bodies;
 mod unreadable;
 mod upgrade;
 
 pub(super) use conn_pool::{ConnPool, close_old_connections};
 pub(super) use response_body::ProxyBody;
 pub(super) use retry_budgets::RetryBudgets;
+pub(super) use unpolled_bodies::UnpolledBodies;
 pub(super) use unreadable::note_unreadable_head;
 pub(super) use upgrade::Tunnel;
 

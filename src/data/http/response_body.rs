@@ -1,8 +1,7 @@
-//! A body on its way to the client: streamed, bounded in time, and never made to look whole when
-//! it is not.
+//! A body on its way to the client, with the call and the log line that last as long.
 
 use std::{
-    fmt,
+    cell::RefCell,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -11,26 +10,19 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::{
-    task,
-    time::{Duration, Instant, Sleep, sleep_until, timeout},
-};
+use tokio::time::{Duration, Instant};
 
 use crate::{
     data::{
-        WorkerContext,
         connection::{Call, Connection},
-        error::ForwardError,
         http::{
-            backend_conn::BackendConn,
-            body_error::{BodyError, is_complete},
-            headers,
+            body_error::BodyError,
+            lease::Lease,
             record::Record,
-            request_body::Upload,
+            relayed_body::{Broken, RelayedBody},
         },
-        timer_pool::Timer,
     },
-    state::{Cause, InFlight},
+    state::{Cause, Protocol},
 };
 
 /// A body on its way to the client.
@@ -45,29 +37,17 @@ pub(in crate::data) struct ProxyBody {
     call: Option<Call>,
 }
 
-/// Why a response breaks off.
-#[derive(Clone, Copy, Debug)]
-struct Broken {
-    error: BodyError,
-    cause: Cause,
-}
-
 #[derive(Debug)]
 enum Content {
     Whole(Bytes),
-    Forwarded(Forwarded),
+    Relayed(Relayed),
 }
 
+/// A backend's body, shared with who looks after it while nobody asks for it.
 #[derive(Debug)]
-struct Forwarded {
-    incoming: Incoming,
-    lease: Option<Lease>,
-    upload: Rc<Upload>,
-    idle_timeout: Duration,
-    /// There from the first time that the backend makes us wait.
-    idle: Option<Timer>,
-    /// When the exchange as a whole must be over.
-    deadline: Option<Pin<Box<Sleep>>>,
+struct Relayed {
+    body: Rc<RefCell<RelayedBody>>,
+    is_watched: bool,
 }
 
 impl ProxyBody {
@@ -90,23 +70,14 @@ impl ProxyBody {
         idle_timeout: Duration,
         deadline: Option<Instant>,
     ) -> Self {
-        let upload = Rc::clone(&lease.upload);
         let is_whole = incoming.is_end_stream();
-        let mut lease = Some(lease);
-        if is_whole && let Some(lease) = lease.take() {
-            lease.give_back();
-        }
-        let forwarded = Forwarded {
-            incoming,
-            lease,
-            upload,
-            idle_timeout,
-            idle: None,
-            deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
-        };
+        let body = RelayedBody::new(incoming, lease, idle_timeout, deadline);
         Self {
             settled: is_whole || !has_body,
-            content: Content::Forwarded(forwarded),
+            content: Content::Relayed(Relayed {
+                body: Rc::new(RefCell::new(body)),
+                is_watched: false,
+            }),
             broken: None,
             record: None,
             call: None,
@@ -117,7 +88,7 @@ impl ProxyBody {
     fn is_complete(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_empty(),
-            Content::Forwarded(forwarded) => is_complete(&forwarded.incoming),
+            Content::Relayed(relayed) => relayed.body.borrow().is_complete(),
         }
     }
 
@@ -141,6 +112,33 @@ impl ProxyBody {
         }
     }
 
+    /// From now on the client may leave it unpolled.
+    fn be_watched(&mut self) {
+        let (Content::Relayed(relayed), Some(call)) = (&mut self.content, &self.call) else {
+            return;
+        };
+        let connection = call.connection();
+        if connection.protocol() == Protocol::Http2 && !relayed.is_watched {
+            relayed.is_watched = true;
+            let worker = connection.worker();
+            let idle_timeout = worker.connections.idle_timeout;
+            worker.unpolled_bodies.watch(&relayed.body, idle_timeout);
+        }
+    }
+
+    /// Why it is dropped before its end.
+    fn cause_of_loss(&self) -> Cause {
+        let given_up = match &self.content {
+            Content::Whole(_) => None,
+            Content::Relayed(relayed) => relayed.body.borrow().given_up(),
+        };
+        match (given_up, self.connection()) {
+            (Some(broken), _) => broken.cause,
+            (None, Some(connection)) => connection.cause_of_loss(),
+            (None, None) => Cause::ClientClosed,
+        }
+    }
+
     fn break_off(&mut self, broken: Broken) -> BodyError {
         self.fail(broken.cause);
         if let Some(connection) = self.connection() {
@@ -161,66 +159,6 @@ impl ProxyBody {
     }
 }
 
-impl Forwarded {
-    /// Whoever wants the body moves the connection that it comes on.
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        match (&polled, &mut self.lease) {
-            (Poll::Pending, Some(lease)) => lease.conn.drive(cx),
-            (_, _) => return polled,
-        }
-        Pin::new(&mut self.incoming).poll_frame(cx)
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let overdue = self.deadline.as_mut();
-        if overdue.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(Some(Err(self.broken(BodyError::TotalTimeout))));
-        }
-        let polled = self.poll_incoming(cx);
-        let ended = match &polled {
-            Poll::Ready(None) => true,
-            Poll::Ready(Some(Ok(_))) => self.incoming.is_end_stream(),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
-        };
-        if ended && let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
-        match polled {
-            Poll::Ready(Some(Ok(mut frame))) => {
-                self.upload.progress();
-                if let Some(trailers) = frame.trailers_mut() {
-                    headers::remove_forbidden_trailers(trailers);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                Poll::Ready(Some(Err(self.broken(BodyError::from(&error)))))
-            }
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => {
-                let due = || self.upload.progress_at() + self.idle_timeout;
-                let idle = self.idle.get_or_insert_with(|| self.upload.timer(due()));
-                ready!(idle.poll_until(due, cx));
-                Poll::Ready(Some(Err(self.broken(BodyError::Stalled))))
-            }
-        }
-    }
-
-    /// Whose fault it is: where the request's body broke, the backend could not go on.
-    fn broken(&self, error: BodyError) -> Broken {
-        let cause = match (self.upload.error(), error) {
-            (Some(error), _) => ForwardError::from(error).cause(),
-            (None, BodyError::TotalTimeout) => Cause::TotalTimeout,
-            (None, BodyError::Stalled) => Cause::UpstreamTimeout,
-            (None, BodyError::TooLong | BodyError::Malformed | BodyError::Broken) => {
-                Cause::ResponseBroken
-            }
-        };
-        Broken { error, cause }
-    }
-}
-
 impl Body for ProxyBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -233,14 +171,17 @@ impl Body for ProxyBody {
             return Poll::Ready(Some(Err(self.break_off(broken))));
         }
         let polled = match &mut self.content {
-            Content::Forwarded(forwarded) => forwarded.poll_frame(cx),
+            Content::Relayed(relayed) => relayed.body.borrow_mut().poll_frame(cx),
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         };
         match ready!(polled) {
             Some(Ok(frame)) => {
                 self.sent(&frame);
-                self.settled |= self.is_complete();
+                match self.is_complete() {
+                    true => self.settled = true,
+                    false => self.be_watched(),
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(broken)) => {
@@ -259,14 +200,14 @@ impl Body for ProxyBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_empty(),
-            Content::Forwarded(forwarded) => forwarded.incoming.is_end_stream(),
+            Content::Relayed(relayed) => relayed.body.borrow().is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Forwarded(forwarded) => forwarded.incoming.size_hint(),
+            Content::Relayed(relayed) => relayed.body.borrow().size_hint(),
         }
     }
 }
@@ -274,64 +215,7 @@ impl Body for ProxyBody {
 impl Drop for ProxyBody {
     fn drop(&mut self) {
         if !self.settled {
-            let cause = self
-                .connection()
-                .map(|connection| connection.cause_of_loss());
-            self.fail(cause.unwrap_or(Cause::ClientClosed));
+            self.fail(self.cause_of_loss());
         }
     }
 }
-
-/// A backend and the connection to it while a request uses them.
-pub(super) struct Lease {
-    pub(super) worker: Rc<WorkerContext>,
-    pub(super) in_flight: InFlight,
-    pub(super) conn: BackendConn,
-    pub(super) upload: Rc<Upload>,
-}
-
-impl Lease {
-    /// Gives the connection back for the next request, if this one was read to its end.
-    fn give_back(self) {
-        let Self {
-            worker,
-            in_flight,
-            conn,
-            upload,
-        } = self;
-        if !upload.has_ended() {
-            // The response came before the upload ended: what is left of it must not be taken for
-            // another request, by the backend or by us.
-            upload.abandon();
-            return;
-        }
-        let mut conn = match conn {
-            BackendConn::Http1(conn) => conn,
-            // Others use it at the same time.
-            BackendConn::Http2(_share) => return,
-        };
-        let backend = in_flight.backend().id;
-        drop(in_flight);
-        if conn.is_ready() {
-            worker.conn_pool.put(backend, conn, upload.now());
-            return;
-        }
-        task::spawn_local(async move {
-            if let Ok(true) = timeout(READY_TIME_MAX, conn.becomes_ready()).await {
-                worker.conn_pool.put(backend, conn, Instant::now());
-            }
-        });
-    }
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("in_flight", &self.in_flight)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a connection may take to become ready after its response was read. It mostly is at once,
-/// unless the backend left a part of the request unread.
-const READY_TIME_MAX: Duration = Duration::from_secs(1);

@@ -27,7 +27,7 @@ use crate::{
     data::{
         connection::Call,
         error::ForwardError,
-        http::{ProxyBody, forward::Forwarded, headers, record::Record, response_body::Lease},
+        http::{ProxyBody, forward::Forwarded, headers, lease::Lease, record::Record},
         tunnel_socket::TunnelSocket,
     },
     header_rules::HeaderRules,
