@@ -149,7 +149,8 @@ fn admit(worker: &Rc<WorkerContext>, face: Face, stream: TcpStream, peer: Socket
     #[cfg(not(target_os = "linux"))]
     let _best_effort = stream.set_nodelay(true);
     worker.state().connection_opened();
-    let peer = peer.ip();
+    // On a socket for both families an IPv4 client looks like an IPv6 one.
+    let peer = peer.ip().to_canonical();
     let accepted = Accepted {
         face,
         peer,

@@ -1,6 +1,6 @@
 //! What becomes of headers between a client and a backend, whatever both speak.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use http::HeaderMap;
 use tokio::{
@@ -9,7 +9,8 @@ use tokio::{
 };
 
 use crate::support::{
-    Answer, Ask, End, Ending, PairedBackend, Pairing, Protocol, Reply, SeenAsk, Table, ask,
+    Answer, Ask, End, Ending, PairedBackend, Pairing, Protocol, Reply, SeenAsk, Table, TestApp,
+    ask,
     raw_http2::{GET, Outcome, RawHttp2},
     read_to_end, start_balancer,
 };
@@ -201,6 +202,52 @@ async fn names_that_pass_for_others_do_not_arrive() {
         let (seen, _) = through(pairing, "", &request, Reply::default()).await;
         let underscored = seen.headers.keys().find(|name| name.as_str().contains('_'));
         assert_eq!(underscored, None, "{pairing:?} {seen:?}");
+    }
+}
+
+/// A backend may believe these over what is set for it.
+#[tokio::test]
+async fn what_a_client_says_as_if_it_were_a_proxy_counts_from_proxies_alone() {
+    const CLAIMS: [&str; 4] = [
+        "forwarded",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "X-Forwarded-Ssl",
+    ];
+    let request = CLAIMS
+        .iter()
+        .fold(Ask::get("/"), |request, name| request.header(name, "mine"));
+    for pairing in Pairing::ALL {
+        for (proxies, expected) in [("10.0.0.0/8", 0), ("127.0.0.0/8", 1)] {
+            let listener = format!("    trusted_proxies: [{proxies}]\n");
+            let (seen, _) = through(pairing, &listener, &request, Reply::default()).await;
+            for name in CLAIMS {
+                let arrived = values(&seen.headers, name).len();
+                assert_eq!(arrived, expected, "{pairing:?} {proxies} {name}");
+            }
+            // Only those that are claims.
+            assert_eq!(values(&seen.headers, "x-forwarded-proto"), ["http"]);
+        }
+    }
+}
+
+/// On a socket for both families an IPv4 client looks like an IPv6 one.
+#[tokio::test]
+async fn an_ipv4_client_is_one_on_every_listener() {
+    let backend = PairedBackend::start(Protocol::Http1, Reply::default(), Ending::Whole).await;
+    let app = TestApp::start(
+        "",
+        &format!(
+            "http:\n  - listen: \"[::]:0\"\n    routes: [{{ path: /, upstream: app }}]\n\
+             upstreams:\n  app: {{ backends: [\"{}\"] }}\n",
+            backend.url()
+        ),
+    );
+    let addr = SocketAddr::from(([127, 0, 0, 1], app.http.unwrap().port()));
+    assert_eq!(ask(Protocol::Http1, addr, &Ask::get("/")).await.status, 200);
+    let seen = &backend.seen()[0];
+    for name in ["x-real-ip", "x-forwarded-for"] {
+        assert_eq!(values(&seen.headers, name), ["127.0.0.1"], "{name}");
     }
 }
 
