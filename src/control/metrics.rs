@@ -329,12 +329,18 @@ struct BackendMetric {
 }
 
 /// What is told of each backend.
-const BY_BACKEND: [BackendMetric; 9] = [
+const BY_BACKEND: [BackendMetric; 10] = [
     BackendMetric {
         name: "backend_responses",
         help: "Response heads of a backend",
         kind: MetricType::Counter,
         value: BackendStats::responses,
+    },
+    BackendMetric {
+        name: "backend_server_errors",
+        help: "Response heads of a backend with a status of the 500s",
+        kind: MetricType::Counter,
+        value: BackendStats::server_errors,
     },
     BackendMetric {
         name: "backend_failures",

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     config::{BackendAddr, Scheme},
     health::Health,
-    state::Queue,
+    state::{Cause, Queue},
 };
 
 /// One address that takes requests. Outlives snapshots and reloads.
@@ -76,6 +76,11 @@ pub struct BackendStats {
     /// Written by every worker. Sequentially consistent, together with the count of those who
     /// wait in the queue: either the one who leaves sees the one who waits, or the other way round.
     in_flight: AtomicUsize,
+    /// Written by every worker, read at the scrape.
+    server_errors: AtomicU64,
+    /// Why the latest attempt failed: a cause's place in `Cause::ALL`, from 1; 0 for a response.
+    /// Written by every worker, read by the control plane.
+    latest_failure: AtomicU8,
     /// Written by the control plane alone, as are those below.
     condition: AtomicU8,
     is_healthy: AtomicBool,
@@ -189,13 +194,28 @@ impl BackendStats {
     /// Returns the failures in a row.
     pub fn responded_badly(&self) -> u32 {
         self.responses.fetch_add(1, Ordering::Relaxed);
+        self.latest_failure.store(0, Ordering::Relaxed);
         self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Counts an attempt that got no response. Returns the failures in a row.
-    pub fn failed(&self) -> u32 {
+    pub fn failed(&self, cause: Cause) -> u32 {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        self.latest_failure
+            .store(cause as u8 + 1, Ordering::Relaxed);
         self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Counts a response of the 500s, whatever else it means.
+    pub fn responded_with_server_error(&self) {
+        self.server_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Why the latest failure was one, in a word.
+    pub fn latest_failure(&self) -> &'static str {
+        let place = usize::from(self.latest_failure.load(Ordering::Relaxed));
+        let cause = place.checked_sub(1).and_then(|index| Cause::ALL.get(index));
+        cause.map_or("bad_status", |cause| cause.label())
     }
 
     /// Failures since the last success.
@@ -206,6 +226,11 @@ impl BackendStats {
     /// Response heads.
     pub fn responses(&self) -> u64 {
         self.responses.load(Ordering::Relaxed)
+    }
+
+    /// Response heads of the 500s.
+    pub fn server_errors(&self) -> u64 {
+        self.server_errors.load(Ordering::Relaxed)
     }
 
     /// Attempts without one.

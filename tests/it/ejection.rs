@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Mood, MoodyBackend, RecordingBackend, SteadyClient, TestApp, eventually, start_balancer,
+    Http2Backend, Http2Script, Mood, MoodyBackend, RecordingBackend, Reply, SteadyClient, TestApp,
+    eventually, start_balancer,
 };
 
 /// Many in a row make it unhealthy, so that a busy machine's lost probes do not.
@@ -68,6 +69,11 @@ async fn failing_answers_eject_whatever_the_checks_say() {
             assert_eq!(app.metric(&bad.metric("available")).await, 0);
             assert_eq!(app.metric(&bad.metric("healthy")).await, 1);
             assert_eq!(app.metric(&bad.metric("ejections_total")).await, 1);
+            let errors = match mood {
+                Mood::Status(_) => 3,
+                _ => 0,
+            };
+            assert_eq!(app.metric(&bad.metric("server_errors_total")).await, errors);
             let before = (a.requests(), c.requests());
             for _ in 0..20 {
                 client.body().await;
@@ -78,6 +84,28 @@ async fn failing_answers_eject_whatever_the_checks_say() {
         }
     }
     assert_eq!(cases, 8);
+}
+
+/// A gRPC server answers 200 whatever happens, and says so in the same head.
+#[tokio::test]
+async fn a_grpc_server_that_is_unavailable_is_ejected() {
+    let unavailable = Reply::default().header("grpc-status", 14);
+    let other = Reply::default().header("grpc-status", 5);
+    for (reply, ejections) in [(unavailable, 1), (other, 0)] {
+        let bad = Http2Backend::start(Http2Script::Reply(reply)).await;
+        let fine = Http2Backend::start(Http2Script::Reply(Reply::body("fine"))).await;
+        let policy = "    ejection: { failures: 3, time: 60s }\n";
+        let app = start_balancer(&[bad.url(), fine.url()], policy, "", "");
+        let mut client = SteadyClient::new(app.http.unwrap());
+        for _ in 0..6 {
+            client.get("/").await.unwrap();
+        }
+        let name = format!(
+            "weir_backend_ejections_total{{upstream=\"app\",backend=\"{}\"}}",
+            bad.url()
+        );
+        app.until_metric(&name, ejections).await;
+    }
 }
 
 /// However the time of a request is limited, a backend that keeps it is found out.

@@ -74,7 +74,8 @@ impl Upstreams {
                 stats.set_condition(Condition::Ejected);
                 ejected += 1;
                 let (upstream, backend) = (upstream.name(), &member.backend);
-                tracing::warn!(upstream, %backend, failures, ?time, "backend is ejected");
+                let latest = stats.latest_failure();
+                tracing::warn!(upstream, %backend, failures, latest, ?time, "backend is ejected");
             }
         }
         ejected

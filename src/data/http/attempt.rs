@@ -6,7 +6,7 @@
 
 use std::{error::Error as _, future::poll_fn, io, rc::Rc};
 
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Duration, Instant};
 
@@ -157,7 +157,7 @@ impl Work<'_> {
     /// Counts a failure where it belongs.
     fn blame(&self, backend: &Backend, failure: &Failure) {
         if failure.blames_backend {
-            self.suspect(backend.stats.failed());
+            self.suspect(backend.stats.failed(failure.error.cause()));
         }
     }
 
@@ -176,11 +176,12 @@ impl Work<'_> {
         response: Response<Incoming>,
     ) -> Answered {
         let stats = &in_flight.backend().stats;
-        match response.status() {
-            StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => self.suspect(stats.responded_badly()),
-            _ => stats.responded(),
+        if response.status().is_server_error() {
+            stats.responded_with_server_error();
+        }
+        match is_bad(&response, conn.version()) {
+            true => self.suspect(stats.responded_badly()),
+            false => stats.responded(),
         }
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         Answered {
@@ -341,6 +342,21 @@ pub(super) fn longest_wait(upstream: &config::Upstream) -> Duration {
     waiting.saturating_add(answering + BODY_MARGIN)
 }
 
+/// Whether a response says that its backend cannot do its work.
+fn is_bad(response: &Response<Incoming>, version: HttpVersion) -> bool {
+    match response.status() {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            true
+        }
+        // A gRPC server that can say nothing else says it in the head.
+        StatusCode::OK if version == HttpVersion::Http2 => {
+            let status = response.headers().get(GRPC_STATUS);
+            status.is_some_and(|status| status == GRPC_UNAVAILABLE)
+        }
+        _ => false,
+    }
+}
+
 /// Whether an HTTP/2 backend says that it did nothing with the request (RFC 9113 section 8.7).
 fn is_refused(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref());
@@ -359,6 +375,8 @@ fn is_nonsense(error: &hyper::Error) -> bool {
     error.is_parse() || is_endless
 }
 
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_UNAVAILABLE: &str = "14";
 /// A client waits for all of them; more only prolong an outage.
 const ATTEMPTS_MAX: usize = 4;
 const BODY_MARGIN: Duration = Duration::from_millis(500);
