@@ -1,6 +1,12 @@
 //! From host and path to an upstream. Pure.
 
+use std::borrow::Cow;
+
 use crate::header_rules::HeaderRules;
+
+mod normal_path;
+
+pub use normal_path::normal_path;
 
 /// The routes of one listener, in the order in which they are tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,6 +18,7 @@ pub struct Route {
     /// The host that it is for, in lower case and without a port; any if `None`.
     pub host: Option<Box<str>>,
     /// The path that it begins with, whole segments only: `/a` matches `/a` and `/a/b`, not `/ab`.
+    /// A [`Router`] has it in its normal form; one without that matches nothing.
     pub path: Box<str>,
     /// Whether `path` is taken off before the request is forwarded.
     pub prefix: Prefix,
@@ -35,6 +42,27 @@ impl Route {
             response_headers: HeaderRules::default(),
         }
     }
+
+    /// What follows the prefix in a path that the route was chosen by. As the client wrote it, unless
+    /// it hid the prefix or what follows does not lead to the same place without it; then in its
+    /// normal form.
+    ///
+    /// # Errors
+    ///
+    /// As [`normal_path()`].
+    pub fn without_prefix(&self, path: &str) -> Result<String, &'static str> {
+        let prefix = self.path.trim_end_matches('/');
+        let normal = normal_path(path)?;
+        let rest = match normal.strip_prefix(prefix) {
+            Some(rest) if rest.starts_with('/') => rest,
+            Some(_) | None => "/",
+        };
+        let leads_there = |written: &&str| {
+            written.starts_with('/') && normal_path(written).is_ok_and(|normal| normal == rest)
+        };
+        let written = path.strip_prefix(prefix).filter(leads_there);
+        Ok(written.unwrap_or(rest).to_owned())
+    }
 }
 
 /// What becomes of a route's path prefix.
@@ -49,11 +77,17 @@ pub enum Prefix {
 impl Router {
     /// Orders routes: those with a host first, longer paths before shorter ones.
     pub fn new(mut routes: Vec<Route>) -> Self {
+        for route in &mut routes {
+            if let Ok(path) = normal_path(&route.path).map(Cow::into_owned) {
+                route.path = path.into();
+            }
+        }
         routes.sort_by_key(|route| (route.host.is_none(), std::cmp::Reverse(route.path.len())));
         Self(routes.into())
     }
 
-    /// The first route that matches. Costs a comparison for each route.
+    /// The first route that matches; `path` is in its normal form. Costs a comparison for each
+    /// route.
     pub fn route(&self, host: &str, path: &str) -> Option<&Route> {
         let host = without_port(host);
         let matches_host = |route: &&Route| {
@@ -119,6 +153,39 @@ mod tests {
                 router.route(host, path).map(|route| route.upstream),
                 Some(expected),
                 "{host}{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn routes_are_normal_too() {
+        let router = Router::new(vec![route(None, "/%61//b%20c", 0)]);
+        let path = normal_path("/a/b%20c/d").unwrap();
+        assert!(router.route("x", &path).is_some());
+    }
+
+    #[test]
+    fn what_follows_a_prefix_is_left_as_it_was_written_if_that_leads_there() {
+        for (prefix, path, expected) in [
+            ("/api", "/api", "/"),
+            ("/api", "/api/", "/"),
+            ("/", "/a//b", "/a//b"),
+            ("/v2/", "/v2/x", "/x"),
+            ("/api", "/api/a%2fb//c/./d", "/a%2fb//c/./d"),
+            ("/api", "/api//x", "//x"),
+            ("/api", "//api/a%20b%3f", "/a%20b%3F"),
+            ("/api", "/%61pi//x/", "/x/"),
+            ("/api", "/api%2Fx", "/x"),
+            // Without the prefix these would climb above the root, or lead elsewhere.
+            ("/api", "/api/../api/x", "/x"),
+            ("/api", "/apix/../api/x", "/x"),
+            ("/a/b", "/a/b/../b/x", "/x"),
+        ] {
+            let route = route(None, prefix, 0);
+            assert_eq!(
+                route.without_prefix(path).unwrap(),
+                expected,
+                "{prefix} {path}"
             );
         }
     }

@@ -51,6 +51,7 @@ mod reload_health;
 mod reload_upstreams;
 mod reload_watched;
 mod round_robin;
+mod routes;
 mod slow_readers;
 mod stuck_reader;
 mod support;

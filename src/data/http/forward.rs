@@ -27,7 +27,7 @@ use crate::{
             upgrade::{self, Tunnel},
         },
     },
-    route::{Prefix, Route},
+    route::{Prefix, Route, normal_path},
     state::{HttpSettings, Upstream},
 };
 
@@ -266,27 +266,31 @@ fn route<'a>(
             bytes_max: settings.uri_limit,
         });
     }
+    let path = normal_path(request.uri().path()).map_err(ForwardError::BadRequest)?;
     settings
         .router
-        .route(host.to_str().unwrap_or_default(), request.uri().path())
+        .route(host.to_str().unwrap_or_default(), &path)
         .ok_or(ForwardError::NoRoute)
 }
 
 /// Path and query as the backend gets them. Costs nothing where they stay as they are.
 fn target(uri: &Uri, route: &Route) -> Result<Uri, ForwardError> {
-    let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let stripped = match route.prefix {
-        Prefix::Keep => None,
-        Prefix::Strip => whole.strip_prefix(route.path.trim_end_matches('/')),
-    };
     let malformed = |_source| ForwardError::BadRequest("the path is malformed");
-    match (stripped, uri.path_and_query()) {
-        (Some(rest), _) if rest.starts_with('/') => Uri::try_from(rest).map_err(malformed),
-        (Some(rest), _) => Uri::try_from(format!("/{rest}")).map_err(malformed),
-        (None, Some(whole)) if whole.as_str().starts_with('/') => Ok(Uri::from(whole.clone())),
+    match (route.prefix, uri.path_and_query()) {
+        (Prefix::Strip, _) => {
+            let path = route.without_prefix(uri.path());
+            let mut target = path.map_err(ForwardError::BadRequest)?;
+            if let Some(query) = uri.query() {
+                target.extend(["?", query]);
+            }
+            Uri::try_from(target).map_err(malformed)
+        }
+        (Prefix::Keep, Some(whole)) if whole.as_str().starts_with('/') => {
+            Ok(Uri::from(whole.clone()))
+        }
         // An absolute target may have a query and no path.
-        (None, Some(whole)) => Uri::try_from(format!("/{whole}")).map_err(malformed),
-        (None, None) => Ok(Uri::from_static("/")),
+        (Prefix::Keep, Some(whole)) => Uri::try_from(format!("/{whole}")).map_err(malformed),
+        (Prefix::Keep, None) => Ok(Uri::from_static("/")),
     }
 }
 
