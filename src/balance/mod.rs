@@ -5,12 +5,14 @@ mod hash_key;
 mod hash_ring;
 mod load;
 mod schedule;
+mod weighted_draw;
 
 pub use balancer::Balancer;
 pub use hash_key::HashKey;
 pub use hash_ring::HashRing;
 pub use load::{Load, least_loaded};
 pub use schedule::Schedule;
+pub use weighted_draw::WeightedDraw;
 
 /// How an upstream chooses among its available backends.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -21,8 +23,8 @@ pub enum Policy {
     /// The one with the fewest requests in flight for its weight; equal ones in turn. Costs a look
     /// at each backend.
     LeastConnections,
-    /// The less loaded of two that are drawn at random (Mitzenmacher, "The power of two choices",
-    /// 2001). Costs the same however many there are.
+    /// The less loaded of two that are drawn at random, by weight (Mitzenmacher, "The power of two
+    /// choices", 2001). Costs nearly the same however many there are.
     RandomTwo,
     /// The one that a hash of the request leads to, so that like requests meet a warm cache. A
     /// backend that goes takes only its own share with it. None bears more than a bound over the

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU16, sync::Arc};
 
-use crate::balance::{HashRing, Load, Policy, Schedule, least_loaded};
+use crate::balance::{HashRing, Load, Policy, Schedule, WeightedDraw, least_loaded};
 
 /// Chooses among an upstream's available backends, which it knows by their index. Immutable: it
 /// is made anew when availability changes, so that a pick has nothing left to work out.
@@ -11,6 +11,7 @@ pub struct Balancer {
     policy: Policy,
     available: Box<[(u16, NonZeroU16)]>,
     schedule: Schedule,
+    draw: WeightedDraw,
     /// Of all backends, so that it stays when availability changes.
     ring: Option<Arc<HashRing>>,
 }
@@ -29,10 +30,17 @@ impl Balancer {
                 Schedule::default()
             }
         };
+        let draw = match policy {
+            Policy::RandomTwo => WeightedDraw::new(available.iter().map(|&(_, weight)| weight)),
+            Policy::RoundRobin | Policy::LeastConnections | Policy::ConsistentHash { .. } => {
+                WeightedDraw::default()
+            }
+        };
         Self {
             policy,
             available: available.into(),
             schedule,
+            draw,
             ring,
         }
     }
@@ -108,26 +116,23 @@ impl Balancer {
     fn random_two<L, P>(
         &self,
         turn: impl FnOnce() -> u64,
-        mut random: impl FnMut(usize) -> usize,
+        random: impl FnMut(usize) -> usize,
         eligible: &Eligible<L, P>,
     ) -> Option<u16>
     where
         L: Fn(u16) -> usize,
         P: Fn(u16) -> bool,
     {
-        let count = self.available.len();
-        if count <= 2 {
-            return self.least_connections(turn(), eligible);
-        }
-        let first = random(count);
-        // Another than the first, each with the same chance.
-        let second = (first + 1 + random(count - 1)) % count;
-        let drawn = [first, second]
-            .into_iter()
-            .filter_map(|position| self.available.get(position));
+        // Both would be drawn each time.
+        let are_two_equal = self.available.len() <= 2 && self.draw.is_even();
+        let drawn = match are_two_equal {
+            true => None,
+            false => self.draw.two(random),
+        };
+        let drawn = drawn.into_iter().flatten();
         // Where both must be passed over, the rest is looked at.
         eligible
-            .least_loaded(drawn)
+            .better_drawn(drawn.filter_map(|position| self.available.get(position)))
             .or_else(|| self.least_connections(turn(), eligible))
     }
 
@@ -200,8 +205,31 @@ where
         &self,
         candidates: impl Iterator<Item = &'a (u16, NonZeroU16)>,
     ) -> Option<u16> {
+        least_loaded(self.loads(candidates))
+    }
+
+    /// The first, unless a later one clearly has less to do. To prefer the heavier one of two idle
+    /// ones would count its weight twice: it was drawn more often, too.
+    fn better_drawn<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a (u16, NonZeroU16)>,
+    ) -> Option<u16> {
+        let better =
+            |first: (u16, Load), later: (u16, Load)| match later.1.is_clearly_less_than(first.1) {
+                true => later,
+                false => first,
+            };
+        self.loads(candidates)
+            .reduce(better)
+            .map(|(index, _)| index)
+    }
+
+    fn loads<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a (u16, NonZeroU16)>,
+    ) -> impl Iterator<Item = (u16, Load)> {
         let eligible = candidates.filter(|&&(index, _)| !(self.passed_over)(index));
-        least_loaded(eligible.map(|&(index, weight)| (index, self.load(index, weight))))
+        eligible.map(|&(index, weight)| (index, self.load(index, weight)))
     }
 }
 

@@ -77,11 +77,13 @@ fn round_robin_takes_turns() {
 #[test]
 fn tried_backends_are_passed_over_whatever_the_policy() {
     for policy in POLICIES {
-        let fixture = fixture(policy, &[1, 1, 1, 1]);
-        for _ in 0..20 {
-            assert!([2, 3].contains(&fixture.pick(b"k", &[0, 1]).unwrap()));
+        for weights in [[1, 1, 1, 1], [50, 1, 2, 3]] {
+            let fixture = fixture(policy, &weights);
+            for _ in 0..20 {
+                assert!([2, 3].contains(&fixture.pick(b"k", &[0, 1]).unwrap()));
+            }
+            assert_eq!(fixture.pick(b"k", &[0, 1, 2, 3]), None);
         }
-        assert_eq!(fixture.pick(b"k", &[0, 1, 2, 3]), None);
         assert_eq!(self::fixture(policy, &[]).pick(b"k", &[]), None);
         assert!(self::fixture(policy, &[]).balancer.is_empty());
     }
@@ -115,6 +117,36 @@ fn random_two_takes_the_less_loaded_of_any_two() {
     assert_eq!(counts[2], 0);
     let even = |count: &usize| *count == 0 || (1_800..2_200).contains(count);
     assert!(counts.iter().all(even), "{counts:?}");
+}
+
+/// The last ones are tenths of a slow start.
+#[test]
+fn random_two_draws_by_weight() {
+    for weights in [&[1, 1, 8][..], &[1, 8], &[1, 2, 3, 4], &[10, 10, 3]] {
+        let fixture = fixture(Policy::RandomTwo, weights);
+        let mut counts = vec![0.0; weights.len()];
+        for index in fixture.picks(20_000) {
+            counts[usize::from(index)] += 1.0;
+        }
+        let total: u16 = weights.iter().sum();
+        for (count, &weight) in counts.iter().zip(weights) {
+            let expected = 20_000.0 * f64::from(weight) / f64::from(total);
+            // Four standard deviations and more.
+            let deviation = (count - expected).abs();
+            assert!(deviation < 4.0 * expected.sqrt(), "{weights:?} {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn random_two_levels_the_load_by_weight() {
+    let fixture = fixture(Policy::RandomTwo, &[1, 1, 8]);
+    for _ in 0..1_000 {
+        fixture.begin(fixture.pick(b"", &[]).unwrap());
+    }
+    let in_flight = fixture.in_flight.borrow();
+    assert!((97..=103).contains(&in_flight[&0]), "{in_flight:?}");
+    assert!((97..=103).contains(&in_flight[&1]), "{in_flight:?}");
 }
 
 const BY_HASH: Policy = Policy::ConsistentHash { bound_percent: 125 };
