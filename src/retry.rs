@@ -14,7 +14,7 @@ use std::{
 pub struct RetryBudget {
     /// In hundredths of an attempt.
     balance: Cell<u32>,
-    /// When time last added to it; `None` before the first withdrawal.
+    /// Until when time has added to it; `None` before the first withdrawal.
     added_at: Cell<Option<Instant>>,
 }
 
@@ -39,10 +39,13 @@ impl RetryBudget {
     /// little traffic may retry, too.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
-        let since = self.added_at.replace(Some(now));
-        let quiet = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let earned = quiet.as_millis().saturating_mul(u128::from(ATTEMPT)) / 1000;
-        self.deposit(u32::try_from(earned).unwrap_or(u32::MAX));
+        let since = self.added_at.get().unwrap_or(now);
+        let quiet = now.saturating_duration_since(since);
+        let earned = quiet.as_nanos() / EARNING_TIME.as_nanos();
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+        self.deposit(earned);
+        // What is too short to earn anything counts the next time.
+        self.added_at.set(Some(since + EARNING_TIME * earned));
         let left = self.balance.get().checked_sub(ATTEMPT);
         if let Some(left) = left {
             self.balance.set(left);
@@ -52,6 +55,8 @@ impl RetryBudget {
 }
 
 const ATTEMPT: u32 = 100;
+/// After which time adds a hundredth of an attempt.
+const EARNING_TIME: Duration = Duration::from_millis(10);
 const BALANCE_START: u32 = 50 * ATTEMPT;
 /// What a burst of failures may take: a hundred attempts, after which the percentage holds. Enough
 /// for the connections that one backend takes with it when it dies.
@@ -96,6 +101,18 @@ mod tests {
             budget.deposit(100);
         }
         assert_eq!(spend(&budget, now + much_later), 100);
+    }
+
+    #[test]
+    fn time_adds_up_however_often_it_is_asked() {
+        let (budget, now) = (RetryBudget::default(), epoch());
+        spend(&budget, now);
+        let step = Duration::from_millis(5);
+        let withdrawals = (1..=2_000).filter(|&count| {
+            budget.deposit(0);
+            budget.withdraw(now + step * count)
+        });
+        assert_eq!(withdrawals.count(), 10);
     }
 
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
