@@ -1,6 +1,6 @@
 //! The metrics page: the workers' shards, summed when somebody asks.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
@@ -14,7 +14,7 @@ use crate::{
     redirect::{RejectReason, Target},
     state::{
         AcceptFault, BackendStats, Cause, CloseCause, Condition, Counter, DURATION_BOUNDS,
-        DurationHistogram, Protocol, Shared, WorkerStats,
+        DurationHistogram, Protocol, Shared, Upstream, WorkerStats,
     },
     telemetry::access_log::AccessLog,
 };
@@ -162,13 +162,51 @@ impl Shards {
             self.by_backend(encoder, metric)?;
         }
         self.conditions(encoder)?;
+        let help = "Available backends; 0 also where no address is known";
+        self.by_upstream(encoder, "upstream_available", help, |upstream| {
+            let members = upstream.members.iter();
+            let conditions = members.map(|member| member.backend.stats.condition());
+            conditions
+                .filter(|&condition| condition == Condition::Available)
+                .count()
+        })?;
         let help = "Requests that wait for a backend";
-        let mut metric =
-            encoder.encode_descriptor("upstream_queue", help, None, MetricType::Gauge)?;
+        self.by_upstream(encoder, "upstream_queue", help, |upstream| {
+            upstream.queue.waiting()
+        })?;
+        self.name_lookups(encoder)
+    }
+
+    fn by_upstream(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        value: impl Fn(&Upstream) -> usize,
+    ) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for upstream in self.shared.snapshot.load_full().upstreams.iter() {
             let labels = [("upstream", upstream.name().to_owned())];
-            let waiting = i64::try_from(upstream.queue.waiting()).unwrap_or(i64::MAX);
-            ConstGauge::new(waiting).encode(metric.encode_family(&labels)?)?;
+            let value = i64::try_from(value(upstream)).unwrap_or(i64::MAX);
+            ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn name_lookups(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let name = "name_lookup_failures";
+        let help = "Look-ups of a backend's name that found nothing";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for upstream in self.shared.snapshot.load_full().upstreams.iter() {
+            let backends = upstream.settings.backends.iter();
+            let named = backends.filter(|backend| backend.addr.ip().is_none());
+            // Once, however many of its ports are backends.
+            let hosts: BTreeSet<&str> = named.map(|backend| backend.addr.host.as_str()).collect();
+            for host in hosts {
+                let labels = [("upstream", upstream.name()), ("host", host)];
+                let failures = self.shared.name_lookups.failures(host);
+                ConstCounter::new(failures).encode(metric.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

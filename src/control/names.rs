@@ -18,11 +18,13 @@ use tokio::{
 use crate::{
     config::BackendAddr,
     control::resolver::{Answer, Resolver},
+    state::Shared,
 };
 
 /// Follows names.
 #[derive(Debug)]
 pub(super) struct Names {
+    shared: Arc<Shared>,
     /// Made when the first name is there.
     resolver: Option<Arc<Resolver>>,
     followed: HashMap<String, Followed>,
@@ -53,9 +55,10 @@ impl Drop for Followed {
 }
 
 impl Names {
-    /// Follows nothing yet; tells what it finds to `resolved`.
-    pub(super) fn new(resolved: mpsc::Sender<Resolved>) -> Self {
+    /// Follows nothing yet; tells what it finds to `resolved`, and counts in `shared` what fails.
+    pub(super) fn new(shared: Arc<Shared>, resolved: mpsc::Sender<Resolved>) -> Self {
         Self {
+            shared,
             resolver: None,
             followed: HashMap::new(),
             resolved,
@@ -76,6 +79,7 @@ impl Names {
                 .get_or_insert_with(|| Arc::new(Resolver::from_system()));
             let follower = Follower {
                 host: host.to_owned(),
+                shared: Arc::clone(&self.shared),
                 resolver: Arc::clone(resolver),
                 resolved: self.resolved.clone(),
             };
@@ -123,6 +127,7 @@ impl Names {
 /// Looks one name up, again and again.
 struct Follower {
     host: String,
+    shared: Arc<Shared>,
     resolver: Arc<Resolver>,
     resolved: mpsc::Sender<Resolved>,
 }
@@ -146,6 +151,7 @@ impl Follower {
                     valid_for
                 }
                 Err(error) => {
+                    self.shared.name_lookups.failed(&self.host);
                     let (host, kept) = (&self.host, known.is_some());
                     if pause == RETRY_AFTER {
                         tracing::warn!(%host, %error, kept, "name cannot be looked up");

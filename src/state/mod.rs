@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 mod backend;
 mod cause;
 mod clients;
+mod name_lookups;
 mod queue;
 mod reloads;
 mod snapshot;
@@ -23,6 +24,7 @@ mod upstream;
 pub use backend::{Backend, BackendStats, Condition, InFlight};
 pub use cause::Cause;
 pub use clients::{ClientConnections, ClientPlace};
+pub use name_lookups::NameLookups;
 pub use queue::{Place, Queue};
 pub use reloads::Reloads;
 pub use snapshot::{HttpSettings, RedirectSettings, Snapshot, SnapshotHandle};
@@ -41,6 +43,8 @@ pub struct Shared {
     pub turns: Turns,
     /// How reloads went.
     pub reloads: Reloads,
+    /// How looking up backends' names went.
+    pub name_lookups: NameLookups,
     /// How many connections each client has.
     pub clients: Arc<ClientConnections>,
     /// Says that a backend failed often enough to be looked at. Given by the workers, taken by the
@@ -67,6 +71,7 @@ impl Shared {
             snapshot: SnapshotHandle::new(snapshot),
             turns: Turns::default(),
             reloads: Reloads::default(),
+            name_lookups: NameLookups::default(),
             clients: ClientConnections::new(per_client_limit),
             suspects: Notify::new(),
             is_probed: AtomicBool::new(false),

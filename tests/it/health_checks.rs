@@ -12,6 +12,8 @@ use crate::support::{Mood, MoodyBackend, SteadyClient, TestApp, eventually, star
 const CHECKED: &str =
     "    health_check: { http: /health, interval: 100ms, timeout: 100ms, fall: 10, rise: 2 }\n";
 
+const AVAILABLE: &str = "weir_upstream_available{upstream=\"app\"}";
+
 async fn ready(app: &TestApp) -> SteadyClient {
     eventually("readiness", async || app.readiness().await == 200).await;
     SteadyClient::new(app.http.unwrap())
@@ -136,6 +138,7 @@ async fn the_operators_word_counts_more_than_health() {
         let page = app.metrics().await;
         let available = available.map(|name| crate::support::metric(&page, &name));
         assert_eq!(available, [1, 0, 0]);
+        assert_eq!(crate::support::metric(&page, AVAILABLE), 1);
     }
     assert_eq!((draining.requests(), disabled.requests()), (0, 0));
     assert_eq!((disabled.probes(), disabled.connections()), (0, 0));
@@ -197,11 +200,14 @@ async fn when_all_are_down_any_may_be_tried() {
         let app = start_balancer(&[a.url(), b.url()], &upstream, "", "");
         app.until_metric(&a.metric("available"), 1).await;
         app.until_metric(&b.metric("available"), 1).await;
+        assert_eq!(app.metric(AVAILABLE).await, 2);
         a.answer_probes_by(500);
         b.answer_probes_by(500);
         app.until_metric(&a.metric("falls_total"), 1).await;
         app.until_metric(&b.metric("falls_total"), 1).await;
         let mut client = ready(&app).await;
+        // Also where all of them are tried.
+        assert_eq!(app.metric(AVAILABLE).await, 0);
         for _ in 0..10 {
             assert_eq!(client.get("/").await.unwrap().0, expected, "{when}");
         }

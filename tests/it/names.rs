@@ -29,6 +29,15 @@ async fn a_named_backend_is_there_when_the_process_is_ready() {
             backend.addr.port()
         );
         assert_eq!(app.metric(&name).await, 5);
+        for (name, expected) in [
+            ("weir_upstream_available{upstream=\"app\"}", 1),
+            (
+                "weir_name_lookup_failures_total{upstream=\"app\",host=\"localhost\"}",
+                0,
+            ),
+        ] {
+            assert_eq!(app.metric(name).await, expected, "{name}");
+        }
     }
 }
 
@@ -51,6 +60,14 @@ async fn a_name_that_nobody_knows_holds_nothing_up() {
         assert_eq!(app.metric(faults).await, fault);
     }
     assert_eq!(client.get("/other").await, Ok((200, "other".to_owned())));
+    // It has no backend that could tell, so the upstream does.
+    for (name, expected) in [("app", 0), ("other", 1)] {
+        let name = format!("weir_upstream_available{{upstream=\"{name}\"}}");
+        assert_eq!(app.metric(&name).await, expected, "{name}");
+    }
+    let host = "upstream=\"app\",host=\"does-not-exist.invalid\"";
+    let failures = format!("weir_name_lookup_failures_total{{{host}}}");
+    assert!(app.metric(&failures).await >= 1);
 }
 
 /// The name comes with a reload: what it replaces serves on until then, and it is looked up

@@ -85,9 +85,9 @@ impl Upstreams {
         let (verdict_sender, verdicts) = mpsc::channel(WAITING_MAX);
         let (resolved_sender, resolved) = mpsc::channel(WAITING_MAX);
         Self {
+            names: Names::new(Arc::clone(&shared), resolved_sender),
             shared,
             records: HashMap::new(),
-            names: Names::new(resolved_sender),
             resolved,
             verdicts,
             verdict_sender,
