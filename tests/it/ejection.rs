@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Http2Backend, Http2Script, Mood, MoodyBackend, RecordingBackend, Reply, SteadyClient, TestApp,
-    eventually, start_balancer,
+    Ask, Http2Backend, Http2Script, Mood, MoodyBackend, Protocol, RecordingBackend, Reply,
+    SteadyClient, TestApp, ask, eventually, start_balancer,
 };
 
 /// Many in a row make it unhealthy, so that a busy machine's lost probes do not.
@@ -96,9 +96,9 @@ async fn a_grpc_server_that_is_unavailable_is_ejected() {
         let fine = Http2Backend::start(Http2Script::Reply(Reply::body("fine"))).await;
         let policy = "    ejection: { failures: 3, time: 60s }\n";
         let app = start_balancer(&[bad.url(), fine.url()], policy, "", "");
-        let mut client = SteadyClient::new(app.http.unwrap());
         for _ in 0..6 {
-            client.get("/").await.unwrap();
+            let answer = ask(Protocol::Http2, app.http.unwrap(), &Ask::get("/")).await;
+            assert_eq!(answer.status, 200);
         }
         let name = format!(
             "weir_backend_ejections_total{{upstream=\"app\",backend=\"{}\"}}",
