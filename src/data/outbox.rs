@@ -19,10 +19,10 @@ use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf, time::timeout};
 
 /// The sending side of a client's socket. hyper writes into it, `drive` sends it.
 #[derive(Debug)]
-pub(super) struct Outbox(RefCell<Sending>);
+pub(super) struct Outbox(RefCell<Buffer>);
 
 #[derive(Debug)]
-struct Sending {
+struct Buffer {
     /// Gone once the connection is to be reset.
     socket: Option<OwnedWriteHalf>,
     unsent: BytesMut,
@@ -34,7 +34,7 @@ struct Sending {
 
 impl Outbox {
     pub(super) fn new(socket: OwnedWriteHalf) -> Self {
-        Self(RefCell::new(Sending {
+        Self(RefCell::new(Buffer {
             socket: Some(socket),
             unsent: BytesMut::new(),
             blocked: false,
@@ -49,8 +49,8 @@ impl Outbox {
 
     /// Whether everything was sent, and whoever writes holds nothing back.
     pub(super) fn is_empty(&self) -> bool {
-        let sending = self.0.borrow();
-        sending.unsent.is_empty() && !sending.blocked
+        let buffer = self.0.borrow();
+        buffer.unsent.is_empty() && !buffer.blocked
     }
 
     /// Whether the client took anything since the last time that somebody asked.
@@ -69,18 +69,18 @@ impl Outbox {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut sending = self.0.borrow_mut();
-        let polled = sending.poll_write(cx, parts);
-        sending.blocked = polled.is_pending();
+        let mut buffer = self.0.borrow_mut();
+        let polled = buffer.poll_write(cx, parts);
+        buffer.blocked = polled.is_pending();
         polled
     }
 
     /// Sends everything, then ends the sending direction. A close does that by itself; this is for
     /// a client from whom something is still expected.
     pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut sending = self.0.borrow_mut();
-        ready!(sending.poll_send(cx))?;
-        Pin::new(sending.socket()?).poll_shutdown(cx)
+        let mut buffer = self.0.borrow_mut();
+        ready!(buffer.poll_send(cx))?;
+        Pin::new(buffer.socket()?).poll_shutdown(cx)
     }
 }
 
@@ -154,8 +154,8 @@ impl Outbox {
                     Leftover::Discarded(more) => bytes += more,
                     Leftover::Nothing => {}
                 }
-                let sending = self.0.borrow();
-                let Some(socket) = &sending.socket else {
+                let buffer = self.0.borrow();
+                let Some(socket) = &buffer.socket else {
                     return Poll::Ready(());
                 };
                 if ready!(socket.as_ref().poll_read_ready(cx)).is_err() {
@@ -169,9 +169,9 @@ impl Outbox {
     /// Makes the close a reset. To a client that reads until the end of the connection
     /// (HTTP/1.0), an orderly close would be the end of a whole response.
     pub(super) fn reset_on_close(&self) {
-        let mut sending = self.0.borrow_mut();
-        sending.unsent.clear();
-        if let Some(socket) = sending.socket.take() {
+        let mut buffer = self.0.borrow_mut();
+        buffer.unsent.clear();
+        if let Some(socket) = buffer.socket.take() {
             let _best_effort = socket.as_ref().set_zero_linger();
             // Dropped, it would first end its direction in good order.
             socket.forget();
@@ -179,12 +179,12 @@ impl Outbox {
     }
 
     fn discard(&self) -> Leftover {
-        let mut buffer = [0; 4096];
-        let sending = self.0.borrow();
-        let Some(socket) = &sending.socket else {
+        let mut discarded = [0; 4096];
+        let buffer = self.0.borrow();
+        let Some(socket) = &buffer.socket else {
             return Leftover::Ended;
         };
-        match socket.as_ref().try_read(&mut buffer) {
+        match socket.as_ref().try_read(&mut discarded) {
             Ok(0) => Leftover::Ended,
             Ok(bytes) => Leftover::Discarded(bytes),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Leftover::Nothing,
@@ -193,7 +193,7 @@ impl Outbox {
     }
 }
 
-impl Sending {
+impl Buffer {
     fn socket(&mut self) -> io::Result<&mut OwnedWriteHalf> {
         self.socket
             .as_mut()

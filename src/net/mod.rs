@@ -102,7 +102,9 @@ pub struct BindError {
 #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open")]
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process has it",
+        io::ErrorKind::AddrInUse => {
+            "; another process has it, or this one listens there under another address"
+        }
         io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
         io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
         _ => "",

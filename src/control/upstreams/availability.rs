@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::AdminState,
-    control::upstreams::{Record, Upstreams},
+    control::upstreams::{BackendRecord, Upstreams},
     health::Health,
     state::{Condition, Member, Upstream, WHOLE_SHARE},
 };
@@ -92,7 +92,7 @@ impl Upstreams {
 
     /// Whether a backend is tried when no other takes requests: one that is only left alone for its
     /// failures, or a newcomer that a reload or a name brought and nobody knows anything bad of.
-    pub(super) fn is_last_resort(&self, member: &Member, record: &Record) -> bool {
+    pub(super) fn is_last_resort(&self, member: &Member, record: &BackendRecord) -> bool {
         match member.backend.stats.condition() {
             Condition::Ejected => true,
             Condition::Unhealthy => !record.known && self.shared.is_probed(),
@@ -125,7 +125,7 @@ impl Upstreams {
     }
 }
 
-impl Record {
+impl BackendRecord {
     fn condition(&self, upstream: &Upstream, member: &Member, now: Instant) -> Condition {
         let ejects = upstream.settings.ejection.is_some();
         let is_out = ejects && self.ejections.ends_at(now.into_std()).is_some();

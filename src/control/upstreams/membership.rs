@@ -6,7 +6,7 @@ use crate::{
     config::{self, AdminState, BackendAddr, WeightedBackend},
     control::{
         prober::Prober,
-        upstreams::{Record, Upstreams},
+        upstreams::{BackendRecord, Upstreams},
     },
     health::Health,
     state::{Backend, Member, Upstream},
@@ -78,7 +78,10 @@ impl Upstreams {
         let wanted = upstream.settings.health_check.as_ref();
         let is_disabled = configured.admin_state == AdminState::Disabled;
         let check = wanted.filter(|_| !is_disabled).cloned();
-        let record = self.records.entry(backend.id).or_insert_with(Record::new);
+        let record = self
+            .records
+            .entry(backend.id)
+            .or_insert_with(BackendRecord::new);
         if record.prober.is_some() && record.check == check {
             return;
         }

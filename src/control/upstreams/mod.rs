@@ -32,7 +32,7 @@ mod verdicts;
 pub struct Upstreams {
     shared: Arc<Shared>,
     /// What is known of each backend beside its counts, by its id.
-    records: HashMap<usize, Record>,
+    records: HashMap<usize, BackendRecord>,
     names: Names,
     resolved: mpsc::Receiver<Resolved>,
     verdicts: mpsc::Receiver<Verdict>,
@@ -44,7 +44,7 @@ pub struct Upstreams {
 
 /// What the control plane knows of a backend.
 #[derive(Debug)]
-struct Record {
+struct BackendRecord {
     health: Health,
     /// Whether nothing more is waited for before it counts for readiness.
     probed: bool,
@@ -57,7 +57,7 @@ struct Record {
     back_since: Option<Instant>,
 }
 
-impl Record {
+impl BackendRecord {
     fn new() -> Self {
         Self {
             health: Health::Unhealthy,
@@ -71,7 +71,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for BackendRecord {
     fn drop(&mut self) {
         if let Some(prober) = self.prober.take() {
             prober.abort();

@@ -173,7 +173,7 @@ impl Drop for Http2Share {
 }
 
 impl BackendConn {
-    /// Speaks HTTP on a new connection. A task of its own drives it.
+    /// Speaks HTTP on a new connection. Over HTTP/2 a task of its own drives it.
     pub(super) async fn open(stream: Stream, version: HttpVersion) -> hyper::Result<Self> {
         match version {
             HttpVersion::Http1 => {

@@ -25,12 +25,12 @@ use crate::{
 /// Connections by backend.
 #[derive(Default)]
 pub(in crate::data) struct ConnPool {
-    kept: RefCell<HashMap<usize, Kept>>,
+    kept: RefCell<HashMap<usize, BackendConns>>,
 }
 
 /// The connections to one backend.
 #[derive(Default)]
-struct Kept {
+struct BackendConns {
     /// HTTP/1.1, one request at a time. The one that was used last is taken first, so that the
     /// others can grow old.
     idle: Vec<Idle>,

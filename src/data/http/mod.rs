@@ -141,7 +141,7 @@ impl Asked {
             Err(error) => {
                 stats.faults(error.cause()).increment();
                 if self.asker.sends_body {
-                    connection.left_unread();
+                    connection.leave_unread();
                 }
                 (self.asker.refusal(&error), None, Some(error.cause()))
             }

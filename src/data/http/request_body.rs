@@ -30,7 +30,7 @@ pub(super) struct Upload {
     bytes_left: Cell<u64>,
     bytes_taken: Cell<u64>,
     /// What was sent so far, while it is little enough to be sent again.
-    kept: RefCell<Kept>,
+    replay: RefCell<Replay>,
     /// Which attempt may take more of it. An earlier one may live on for a moment.
     attempt: Cell<u32>,
     ended: Cell<bool>,
@@ -44,14 +44,14 @@ pub(super) struct Upload {
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Replay {
     frames: Vec<Bytes>,
     bytes: usize,
     /// More was sent than is kept.
     overflown: bool,
 }
 
-impl Kept {
+impl Replay {
     fn overflown() -> Self {
         Self {
             overflown: true,
@@ -72,7 +72,7 @@ impl Upload {
             connection: Rc::clone(connection),
             bytes_left: Cell::new(bytes_max),
             bytes_taken: Cell::new(0),
-            kept: RefCell::default(),
+            replay: RefCell::default(),
             attempt: Cell::new(0),
             ended: Cell::new(ended),
             error: Cell::new(None),
@@ -84,7 +84,7 @@ impl Upload {
 
     /// Whether it can be sent from its beginning.
     pub(super) fn can_be_repeated(&self) -> bool {
-        !self.kept.borrow().overflown && self.error.get().is_none()
+        !self.replay.borrow().overflown && self.error.get().is_none()
     }
 
     /// Gives up what is left of it: the answer is complete without. The client's connection must
@@ -166,7 +166,7 @@ impl Upload {
     fn fail(&self, error: BodyError) -> BodyError {
         self.incoming.take();
         self.error.set(Some(error));
-        self.connection.left_unread();
+        self.connection.leave_unread();
         error
     }
 
@@ -180,12 +180,12 @@ impl Upload {
     }
 
     fn keep(&self, data: &Bytes) {
-        let mut kept = self.kept.borrow_mut();
-        kept.bytes += data.len();
-        if kept.bytes > KEPT_BYTES_MAX {
-            *kept = Kept::overflown();
-        } else if !kept.overflown {
-            kept.frames.push(data.clone());
+        let mut replay = self.replay.borrow_mut();
+        replay.bytes += data.len();
+        if replay.bytes > KEPT_BYTES_MAX {
+            *replay = Replay::overflown();
+        } else if !replay.overflown {
+            replay.frames.push(data.clone());
         }
     }
 
@@ -195,7 +195,7 @@ impl Upload {
         self.connection.progress();
         let Some(data) = frame.data_ref() else {
             // Trailers are not kept, so the body cannot be sent again.
-            *self.kept.borrow_mut() = Kept::overflown();
+            *self.replay.borrow_mut() = Replay::overflown();
             return Ok(());
         };
         let length = data.len() as u64;
@@ -210,7 +210,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if !self.ended.get() {
-            self.connection.left_unread();
+            self.connection.leave_unread();
             self.connection.upload_ended();
         }
     }
@@ -250,8 +250,8 @@ impl RequestBody {
                 if let Err(error) = upload.took(&frame) {
                     return Poll::Ready(Some(Err(upload.fail(error))));
                 }
-                // Kept frames come before this one at the next attempt, not at this.
-                self.again = upload.kept.borrow().frames.len();
+                // Replay frames come before this one at the next attempt, not at this.
+                self.again = upload.replay.borrow().frames.len();
                 if let Some(trailers) = frame.trailers_mut() {
                     headers::remove_forbidden_trailers(trailers);
                     headers::remove_ambiguous(trailers);
@@ -290,7 +290,7 @@ impl Body for RequestBody {
             // A later attempt has it.
             return Poll::Ready(Some(Err(BodyError::Broken)));
         }
-        let again = self.upload.kept.borrow().frames.get(self.again).cloned();
+        let again = self.upload.replay.borrow().frames.get(self.again).cloned();
         if let Some(data) = again {
             self.again += 1;
             return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -299,14 +299,14 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let all_sent = self.again >= self.upload.kept.borrow().frames.len();
+        let all_sent = self.again >= self.upload.replay.borrow().frames.len();
         let incoming = self.upload.incoming.borrow();
         all_sent && incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let kept = self.upload.kept.borrow();
-        let again = kept.frames.iter().skip(self.again).map(Bytes::len);
+        let replay = self.upload.replay.borrow();
+        let again = replay.frames.iter().skip(self.again).map(Bytes::len);
         let again = again.sum::<usize>() as u64;
         let incoming = self.upload.incoming.borrow();
         let rest = incoming
