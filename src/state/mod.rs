@@ -13,6 +13,9 @@ use tokio::sync::Notify;
 mod backend;
 mod cause;
 mod clients;
+mod close_cause;
+mod counter;
+mod duration_histogram;
 mod name_lookups;
 mod queue;
 mod reloads;
@@ -24,13 +27,14 @@ mod upstream;
 pub use backend::{Backend, BackendStats, Condition, InFlight};
 pub use cause::Cause;
 pub use clients::{ClientConnections, ClientPlace};
+pub use close_cause::CloseCause;
+pub use counter::Counter;
+pub use duration_histogram::{DURATION_BOUNDS, DurationHistogram};
 pub use name_lookups::NameLookups;
 pub use queue::{Place, Queue};
 pub use reloads::Reloads;
 pub use snapshot::{HttpSettings, RedirectSettings, Snapshot, SnapshotHandle};
-pub use stats::{
-    AcceptFault, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, Protocol, WorkerStats,
-};
+pub use stats::{AcceptFault, Protocol, WorkerStats};
 pub use turns::Turns;
 pub use upstream::{Member, Pick, Upstream, WHOLE_SHARE};
 

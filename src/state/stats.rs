@@ -5,16 +5,11 @@
     reason = "each array is as long as the enum or table that indexes it"
 )]
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
-
 use http::StatusCode;
 
 use crate::{
     redirect::{RejectReason, Target},
-    state::Cause,
+    state::{Cause, CloseCause, Counter, DurationHistogram},
 };
 
 /// Counts that one worker writes and the control plane reads.
@@ -109,78 +104,6 @@ impl WorkerStats {
     }
 }
 
-/// A counter with a single writing thread: no locked instruction is needed to add to it.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds one. Only ever called by the thread that owns the shard.
-    pub fn increment(&self) {
-        self.add(1);
-    }
-
-    /// Adds `amount`. Only ever called by the thread that owns the shard.
-    pub fn add(&self, amount: u64) {
-        // Release, so that a reader who sees a call finished also sees that it started.
-        let sum = self.0.load(Ordering::Relaxed).wrapping_add(amount);
-        self.0.store(sum, Ordering::Release);
-    }
-
-    /// The current count.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// How long calls took, in buckets.
-#[derive(Debug, Default)]
-pub struct DurationHistogram {
-    /// One count for each of [`DURATION_BOUNDS`], and the last for what is longer.
-    buckets: [Counter; DURATION_BOUNDS.len() + 1],
-    sum_nanos: Counter,
-}
-
-impl DurationHistogram {
-    /// Counts one duration. Costs a comparison for each bound below it.
-    pub fn record(&self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = DURATION_BOUNDS
-            .iter()
-            .take_while(|bound| nanos > bound.as_nanos() as u64)
-            .count();
-        self.buckets[bucket].increment();
-        self.sum_nanos.add(nanos);
-    }
-
-    /// The count of each bucket, not cumulated.
-    pub fn counts(&self) -> [u64; DURATION_BOUNDS.len() + 1] {
-        self.buckets.each_ref().map(Counter::get)
-    }
-
-    /// The sum of all durations.
-    pub fn sum(&self) -> Duration {
-        Duration::from_nanos(self.sum_nanos.get())
-    }
-}
-
-/// The upper bounds of the buckets, themselves included.
-pub const DURATION_BOUNDS: [Duration; 14] = [
-    Duration::from_micros(5),
-    Duration::from_micros(10),
-    Duration::from_micros(25),
-    Duration::from_micros(50),
-    Duration::from_micros(100),
-    Duration::from_micros(250),
-    Duration::from_micros(500),
-    Duration::from_millis(1),
-    Duration::from_millis(5),
-    Duration::from_millis(25),
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(2),
-    Duration::from_secs(10),
-];
-
 /// What a client connection turned out to speak.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the names are the protocols")]
@@ -198,79 +121,6 @@ impl Protocol {
         match self {
             Self::Http1 => "http1",
             Self::Http2 => "http2",
-        }
-    }
-}
-
-/// Why a client connection ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CloseCause {
-    /// The client closed it, or an exchange ended it in good order.
-    Done,
-    /// It broke, or the client broke the protocol.
-    ConnectionError,
-    /// What came is no head of a request (HTTP/1.1).
-    MalformedHead,
-    /// A request's head was too long, or had too many headers (HTTP/1.1).
-    HeadLimit,
-    /// No first byte, or no whole HTTP/2 preface, in time.
-    FirstByteTimeout,
-    /// A request head took too long.
-    HeaderTimeout,
-    /// No call for too long.
-    IdleTimeout,
-    /// Calls were open, but none of them ended for too long.
-    Stalled,
-    /// Its age was reached.
-    AgeLimit,
-    /// The connection limit was reached; closed at accept.
-    ConnectionLimit,
-    /// The client's own connection limit was reached; closed at accept.
-    ClientLimit,
-    /// It had nothing to do when the process stopped.
-    Drained,
-    /// It was still busy at the end of the drain.
-    Cut,
-    /// A panic while it was served: a fault of ours.
-    Panic,
-}
-
-impl CloseCause {
-    /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 14] = [
-        Self::Done,
-        Self::ConnectionError,
-        Self::MalformedHead,
-        Self::HeadLimit,
-        Self::FirstByteTimeout,
-        Self::HeaderTimeout,
-        Self::IdleTimeout,
-        Self::Stalled,
-        Self::AgeLimit,
-        Self::ConnectionLimit,
-        Self::ClientLimit,
-        Self::Drained,
-        Self::Cut,
-        Self::Panic,
-    ];
-
-    /// The value of the metrics' `cause` label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::ConnectionError => "connection_error",
-            Self::MalformedHead => "malformed_head",
-            Self::HeadLimit => "head_limit",
-            Self::FirstByteTimeout => "first_byte_timeout",
-            Self::HeaderTimeout => "header_timeout",
-            Self::IdleTimeout => "idle_timeout",
-            Self::Stalled => "stalled",
-            Self::AgeLimit => "age_limit",
-            Self::ConnectionLimit => "connection_limit",
-            Self::ClientLimit => "client_limit",
-            Self::Drained => "drained",
-            Self::Cut => "cut",
-            Self::Panic => "panic",
         }
     }
 }
@@ -300,6 +150,7 @@ impl AcceptFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Condition;
 
     #[test]
     fn lists_are_in_the_order_of_their_discriminants() {
@@ -328,27 +179,16 @@ mod tests {
                 .all(|(index, &cause)| cause as usize == index)
         );
         assert!(
+            Condition::ALL
+                .iter()
+                .enumerate()
+                .all(|(index, &condition)| condition as usize == index)
+        );
+        assert!(
             AcceptFault::ALL
                 .iter()
                 .enumerate()
                 .all(|(index, &fault)| fault as usize == index)
         );
-    }
-
-    #[test]
-    fn durations_fall_into_the_bucket_whose_bound_includes_them() {
-        let histogram = DurationHistogram::default();
-        for (nanos, bucket) in [
-            (0, 0),
-            (5_000, 0),
-            (5_001, 1),
-            (10_000_000_000, 13),
-            (10_000_000_001, 14),
-        ] {
-            let before = histogram.counts()[bucket];
-            histogram.record(Duration::from_nanos(nanos));
-            assert_eq!(histogram.counts()[bucket], before + 1, "{nanos} ns");
-        }
-        assert_eq!(histogram.sum(), Duration::from_nanos(20_000_010_002));
     }
 }
