@@ -147,6 +147,7 @@ impl App {
             http = addresses.http,
             admin = addresses.admin,
             workers,
+            version = env!("CARGO_PKG_VERSION"),
             "serving"
         );
 

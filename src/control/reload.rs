@@ -47,7 +47,14 @@ pub(super) fn reload(
     }
     shared.reloads.succeeded();
     *running = loaded;
-    tracing::info!("configuration reloaded");
+    let upstreams = &running.upstreams;
+    let backends = upstreams.iter().map(|upstream| upstream.backends.len());
+    tracing::info!(
+        listeners = running.http.len(),
+        upstreams = upstreams.len(),
+        backends = backends.sum::<usize>(),
+        "configuration reloaded"
+    );
 }
 
 /// As [`reload`], but says nothing when nothing differs.
