@@ -1,25 +1,23 @@
-//! `http`: listeners of the load balancer and their routes, and the short form's `port`.
+//! `http`: listeners of the load balancer, and the short form's `port`.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU16,
 };
 
-use http::{HeaderName, HeaderValue, header};
 use ipnet::IpNet;
-use url::Host;
 
 use crate::{
     config::{
         Http, Upstream,
         resolve::{
-            units::{address, boolean, number, size},
+            route::route,
+            units::{address, number, size},
             upstream::SHORT_FORM,
         },
         section::{Item, Section},
     },
-    header_rules::HeaderRules,
-    route::{Prefix, Route, Router},
+    route::{Route, Router},
 };
 
 /// Reads `http`, and the short form's `port`.
@@ -147,96 +145,4 @@ fn trusted_proxies(section: &Section<'_>) -> Option<Vec<IpNet>> {
     };
     let items = section.items("trusted_proxies")?;
     Some(items.into_iter().filter_map(network).collect())
-}
-
-fn route(section: Section<'_>, upstreams: &[Upstream]) -> Option<Route> {
-    let host = section.value("host", None, host_name);
-    let path = section.value("path", None, route_path);
-    let strip = section.value("strip_prefix", None, boolean);
-    let known: Vec<&str> = upstreams
-        .iter()
-        .map(|upstream| upstream.name.as_str())
-        .collect();
-    let upstream = section.value("upstream", None, |name| {
-        let missing = || format!("is not an upstream; there are: {}", known.join(", "));
-        known
-            .iter()
-            .position(|known| *known == name)
-            .ok_or_else(missing)
-    });
-    if !section.has("upstream") {
-        section.fault("upstream is missing".to_owned());
-    }
-    let request_headers = header_rules(section.section("request_headers"));
-    let response_headers = header_rules(section.section("response_headers"));
-    section.finish();
-    let defaults = Route::everything_to(upstream?);
-    Some(Route {
-        host,
-        path: path.unwrap_or(defaults.path),
-        prefix: match strip {
-            Some(true) => Prefix::Strip,
-            Some(false) | None => Prefix::Keep,
-        },
-        request_headers,
-        response_headers,
-        ..defaults
-    })
-}
-
-fn header_rules(section: Section<'_>) -> HeaderRules {
-    let mut rules = HeaderRules::default();
-    for item in section.items("remove").unwrap_or_default() {
-        match header_name(item.text().unwrap_or_default()) {
-            Ok(name) => rules.remove.push(name),
-            Err(error) => item.fault(error),
-        }
-    }
-    for (name, item) in section.pairs("set") {
-        let value = item.text().map(HeaderValue::from_str);
-        match (header_name(name), value) {
-            (Ok(name), Some(Ok(value))) => rules.set.push((name, value)),
-            (Err(error), _) => item.fault(error),
-            (Ok(_), _) => item.fault("is not a header value: visible characters on one line"),
-        }
-    }
-    section.finish();
-    rules
-}
-
-fn header_name(text: &str) -> Result<HeaderName, &'static str> {
-    let name = HeaderName::try_from(text).map_err(|_source| "is not a header name")?;
-    if FRAMING.contains(&name) {
-        return Err("belongs to the connection; the balancer sets it itself");
-    }
-    Ok(name)
-}
-
-/// What a rule must not touch: these say where a message ends.
-const FRAMING: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-fn route_path(text: &str) -> Result<Box<str>, &'static str> {
-    let plain = text.starts_with('/')
-        && !text.contains(['?', '#'])
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if plain {
-        Ok(text.into())
-    } else {
-        Err("is not a path prefix such as /api")
-    }
-}
-
-fn host_name(text: &str) -> Result<Box<str>, &'static str> {
-    match Host::parse(text) {
-        Ok(_) if text.contains('*') => Err("is not a host name; leave host out to match any"),
-        Ok(host) => Ok(host.to_string().into()),
-        Err(_source) => Err("is not a host name"),
-    }
 }

@@ -22,8 +22,10 @@ use crate::{
     redirect::{CdnBase, OriginClusters, RedirectPolicy},
 };
 
+mod header_rules;
 mod health_check;
 mod http;
+mod route;
 mod units;
 mod upstream;
 
