@@ -218,7 +218,7 @@ fn misspelled_variables_are_noticed() {
 
 #[test]
 fn example_file_states_the_defaults() {
-    let example = include_str!("../../config/example.yaml");
+    let example = include_str!("../../../config/example.yaml");
     let from_example = load_file(example).unwrap();
     let defaults = load_file("redirect: { cdn_host: cdn.example.com }\nworkers: 4\n").unwrap();
     assert_eq!(from_example, defaults);
@@ -226,10 +226,10 @@ fn example_file_states_the_defaults() {
 
 #[test]
 fn readme_lists_every_key() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let mut section = "";
     let mut keys = 0;
-    for line in include_str!("../../config/example.yaml").lines() {
+    for line in include_str!("../../../config/example.yaml").lines() {
         let Some((key, value)) = line.trim_start_matches("  # ").split_once(':') else {
             continue;
         };
@@ -362,7 +362,7 @@ fn a_listener_needs_a_route() {
 
 #[test]
 fn balancer_example_is_valid() {
-    let config = load_file(include_str!("../../config/balancer.yaml")).unwrap();
+    let config = load_file(include_str!("../../../config/balancer.yaml")).unwrap();
     assert_eq!((config.http.len(), config.upstreams.len()), (1, 3));
     // What it does not say to be otherwise, it states as it is by default.
     let http = &config.http[0];
@@ -370,6 +370,6 @@ fn balancer_example_is_valid() {
     let app = &config.upstreams[0];
     let defaults = Upstream::short_form("app", app.backends.clone());
     assert_eq!(*app, defaults);
-    let compose = load_file(include_str!("../../deploy/compose.yaml")).unwrap();
+    let compose = load_file(include_str!("../../../deploy/compose.yaml")).unwrap();
     assert_eq!(compose.upstreams[0].backends.len(), 3);
 }
