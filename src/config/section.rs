@@ -19,8 +19,20 @@ pub(super) struct Section<'a> {
     path: String,
     /// Where it stands; `None` if the document does not have it.
     location: Option<Location>,
+    /// False where something else than a map was there, which is reported: then nothing more can
+    /// be said of it.
+    is_readable: bool,
     entries: &'a [(Spanned<String>, Spanned<Node>)],
     taken: RefCell<Vec<&'static str>>,
+    missing: RefCell<Vec<Missing>>,
+}
+
+/// A fault of keys of which none is there. Whether one is misspelled, only `finish` can tell.
+#[derive(Debug)]
+struct Missing {
+    keys: &'static [&'static str],
+    place: Place,
+    message: String,
 }
 
 impl<'a> Section<'a> {
@@ -41,13 +53,16 @@ impl<'a> Section<'a> {
             faults,
             path,
             location,
+            is_readable: true,
             entries: &[],
             taken: RefCell::default(),
+            missing: RefCell::default(),
         };
         match node.map(|node| &node.value) {
             Some(Node::Map(entries)) => section.entries = entries,
             Some(Node::Null) | None => {}
             Some(Node::Scalar(_) | Node::List(_)) => {
+                section.is_readable = false;
                 let what = if section.path.is_empty() {
                     "the configuration"
                 } else {
@@ -80,6 +95,49 @@ impl<'a> Section<'a> {
             .is_some_and(|node| !matches!(node.value, Node::Null))
     }
 
+    /// Makes one of `keys` a must. Where one is misspelled, that is all that is reported.
+    pub(super) fn require(&self, keys: &'static [&'static str], message: &str) {
+        self.note_missing(keys, self.own_place(), message);
+    }
+
+    /// As [`Self::require`], if `key` is there, which is then at fault.
+    pub(super) fn require_for(
+        &self,
+        key: &'static str,
+        keys: &'static [&'static str],
+        message: &str,
+    ) {
+        if self.has(key) {
+            self.note_missing(keys, self.key_place(key), message);
+        }
+    }
+
+    /// Whether it is not known what is in the map under `key`: it is misspelled, or no map. To be
+    /// asked last, when all keys that it may be confused with were read.
+    pub(super) fn is_unreadable(&self, key: &'static str) -> bool {
+        match self.take(key).map(|node| &node.value) {
+            Some(Node::Map(_) | Node::Null) => false,
+            Some(Node::Scalar(_) | Node::List(_)) => true,
+            None => self.is_misspelled(key),
+        }
+    }
+
+    /// As [`Self::value`], but `default` where `key` is absent; `None` where it is refused or
+    /// misspelled.
+    pub(super) fn value_or<T, E: Display>(
+        &self,
+        key: &'static str,
+        outside: Option<Override<'_>>,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let is_given = outside.is_some() || self.has(key) || self.is_misspelled(key);
+        if is_given {
+            return self.value(key, outside, parse);
+        }
+        Some(default)
+    }
+
     /// The value of `key`, from outside the file if it is given there, else from the file.
     /// `None` where it is absent, and where `parse` refuses it, which is reported.
     pub(super) fn value<T, E: Display>(
@@ -89,24 +147,37 @@ impl<'a> Section<'a> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let inside = self.scalar(key);
-        let (text, place) = match (outside, &inside) {
-            (Some(setting), _) => (setting.text, Place::Setting(setting.name)),
-            (None, Some((text, location))) => (*text, self.document.place(*location)),
-            (None, None) => return None,
+        let text = outside.map(|setting| setting.text).or(inside)?;
+        let error = match parse(text) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
         };
-        let in_file = matches!(place, Place::File { .. });
-        match parse(text) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let name = if in_file {
-                    format!("{} ", self.full_path(key))
-                } else {
-                    String::new()
-                };
-                self.report(place, format!("{name}{text:?} {error}"));
-                None
-            }
+        let name = match outside {
+            Some(_) => String::new(),
+            None => format!("{} ", self.full_path(key)),
+        };
+        let place = self.place(key, outside);
+        self.report(place, format!("{name}{text:?} {error}"));
+        None
+    }
+
+    /// Where the value of `key` is given; nowhere if it is not.
+    pub(super) fn place(&self, key: &'static str, outside: Option<Override<'_>>) -> Place {
+        match (outside, self.take(key)) {
+            (Some(setting), _) => Place::Setting(setting.name),
+            (None, Some(node)) => self.document.place(node.referenced),
+            (None, None) => Place::Nowhere,
         }
+    }
+
+    /// The elements of the list under `key`; none where the document has no list there. An empty
+    /// list is reported as that, with what it means.
+    pub(super) fn some_items(&self, key: &'static str, meaning: &str) -> Vec<Item<'a>> {
+        let items = self.items(key);
+        if items.as_ref().is_some_and(Vec::is_empty) {
+            self.fault_at(key, format!("{} is empty{meaning}", self.full_path(key)));
+        }
+        items.unwrap_or_default()
     }
 
     /// The elements of the list under `key`; `None` where the document has no list there.
@@ -161,10 +232,17 @@ impl<'a> Section<'a> {
 
     /// Reports a fault of this section's own, such as a missing key.
     pub(super) fn fault(&self, message: String) {
-        let place = self
-            .location
-            .map_or(Place::Nowhere, |location| self.document.place(location));
-        self.report(place, message);
+        self.report(self.own_place(), message);
+    }
+
+    /// Reports a fault of a key itself rather than of its value.
+    pub(super) fn fault_at(&self, key: &'static str, message: String) {
+        self.report(self.key_place(key), message);
+    }
+
+    /// How many faults of the document were reported so far.
+    pub(super) fn fault_count(&self) -> usize {
+        self.faults.borrow().len()
     }
 
     /// Reports a fault at a place of this document.
@@ -172,7 +250,8 @@ impl<'a> Section<'a> {
         self.faults.borrow_mut().push(Diagnostic { place, message });
     }
 
-    /// Reports every key that no accessor took, with the nearest one that exists.
+    /// Reports every key that no accessor took, with the nearest one that exists, and what is
+    /// missing.
     pub(super) fn finish(self) {
         let known = self.taken.borrow();
         for (key, _) in self.entries {
@@ -197,13 +276,48 @@ impl<'a> Section<'a> {
             };
             self.report(self.document.place(key.referenced), message);
         }
+        for missing in self.missing.take() {
+            if !missing.keys.iter().any(|key| self.is_misspelled(key)) {
+                self.report(missing.place, missing.message);
+            }
+        }
     }
 
-    fn scalar(&self, key: &'static str) -> Option<(&'a str, Location)> {
+    fn note_missing(&self, keys: &'static [&'static str], place: Place, message: &str) {
+        let is_there = keys.iter().any(|key| self.has(key));
+        if self.is_readable && !is_there {
+            self.missing.borrow_mut().push(Missing {
+                keys,
+                place,
+                message: message.to_owned(),
+            });
+        }
+    }
+
+    /// Whether a key that was not read so far is most like `key`.
+    fn is_misspelled(&self, key: &str) -> bool {
+        let known = self.taken.borrow();
+        let names = self.entries.iter().map(|(name, _)| name.value.as_str());
+        let mut unknown = names.filter(|name| !known.contains(name));
+        unknown.any(|name| nearest(name, &known) == Some(key))
+    }
+
+    fn own_place(&self) -> Place {
+        self.location
+            .map_or(Place::Nowhere, |location| self.document.place(location))
+    }
+
+    fn key_place(&self, key: &'static str) -> Place {
+        self.entry(key).map_or(Place::Nowhere, |(name, _)| {
+            self.document.place(name.referenced)
+        })
+    }
+
+    fn scalar(&self, key: &'static str) -> Option<&'a str> {
         let node = self.take(key)?;
         match &node.value {
             Node::Null => None,
-            Node::Scalar(text) => Some((text, node.referenced)),
+            Node::Scalar(text) => Some(text),
             Node::List(_) | Node::Map(_) => {
                 let message = format!("{} must be a single value", self.full_path(key));
                 self.report(self.document.place(node.referenced), message);
@@ -213,12 +327,15 @@ impl<'a> Section<'a> {
     }
 
     fn take(&self, key: &'static str) -> Option<&'a Spanned<Node>> {
+        self.entry(key).map(|(_, node)| node)
+    }
+
+    fn entry(&self, key: &'static str) -> Option<&'a (Spanned<String>, Spanned<Node>)> {
         let mut taken = self.taken.borrow_mut();
         if !taken.contains(&key) {
             taken.push(key);
         }
-        let entry = self.entries.iter().find(|(name, _)| name.value == key);
-        entry.map(|(_, node)| node)
+        self.entries.iter().find(|(name, _)| name.value == key)
     }
 
     fn full_path(&self, key: &str) -> String {

@@ -17,13 +17,15 @@ use crate::{
 pub(super) fn health_check(section: Section<'_>) -> Option<HealthCheck> {
     let probe = probe(&section);
     let defaults = HealthCheck::new(Probe::Tcp);
-    let interval = section.value("interval", None, |text| {
-        duration(text, MILLIS_100..=Duration::from_secs(300))
+    let interval = section.value_or("interval", None, defaults.interval, |text| {
+        duration(text, MILLIS_100..=INTERVAL_MAX)
+    });
+    // Of an interval that cannot be read it is not known what is too long for it.
+    let timeout_max = interval.unwrap_or(INTERVAL_MAX);
+    let timeout = section.value("timeout", None, |text| {
+        duration(text, Duration::from_millis(10)..=timeout_max)
     });
     let interval = interval.unwrap_or(defaults.interval);
-    let timeout = section.value("timeout", None, |text| {
-        duration(text, Duration::from_millis(10)..=interval)
-    });
     let count = |key| section.value(key, None, |text| number(text, COUNTS));
     let thresholds = HealthThresholds {
         rise: count("rise").unwrap_or(defaults.thresholds.rise),
@@ -48,23 +50,18 @@ fn probe(section: &Section<'_>) -> Option<Probe> {
     let grpc = section.value("grpc", None, |text| {
         Ok::<_, &str>(Probe::Grpc(text.to_owned()))
     });
-    if status.is_some() && path.is_none() {
-        section.fault("status needs http: PATH".to_owned());
-    }
     let http = path.map(|path| match (Probe::http(path), status) {
         (Probe::Http { path, .. }, Some(status)) => Probe::Http { path, status },
         (probe, _) => probe,
     });
-    let is_named = ["http", "tcp", "grpc"]
-        .into_iter()
-        .filter(|key| section.has(key))
-        .count();
-    match is_named {
-        0 if section.is_present() => {
-            section.fault("health_check needs http: PATH, tcp: true or grpc: SERVICE".to_owned());
-        }
-        0 | 1 => {}
-        _ => section.fault("health_check is one of http, tcp and grpc".to_owned()),
+    let is_named = PROBES.iter().filter(|key| section.has(key)).count();
+    if is_named > 1 {
+        section.fault("health_check is one of http, tcp and grpc".to_owned());
+    } else if section.has("status") {
+        section.require_for("status", &["http"], "status needs http: PATH");
+    } else if section.is_present() {
+        let message = "health_check needs http: PATH, tcp: true or grpc: SERVICE";
+        section.require(PROBES, message);
     }
     http.or(tcp).or(grpc)
 }
@@ -91,5 +88,8 @@ fn status(text: &str) -> Result<RangeInclusive<u16>, &'static str> {
     }
 }
 
+/// The keys of which one says what a probe does.
+const PROBES: &[&str] = &["http", "tcp", "grpc"];
+const INTERVAL_MAX: Duration = Duration::from_secs(300);
 const COUNTS: RangeInclusive<NonZeroU32> =
     NonZeroU32::MIN..=NonZeroU32::new(1000).expect("not zero");

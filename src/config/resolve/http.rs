@@ -11,7 +11,7 @@ use crate::{
     config::{
         Http, Upstream,
         resolve::{
-            route::route,
+            route::{Names, route},
             units::{address, number, size},
             upstream::SHORT_FORM,
         },
@@ -22,6 +22,10 @@ use crate::{
 
 /// Reads `http`, and the short form's `port`.
 pub(super) fn listeners(root: &Section<'_>, upstreams: &[Upstream]) -> Vec<Http> {
+    let names = Names {
+        known: upstreams.iter().map(|upstream| &*upstream.name).collect(),
+        are_all: !root.is_unreadable("upstreams"),
+    };
     let sections = root
         .items("http")
         .unwrap_or_default()
@@ -29,7 +33,7 @@ pub(super) fn listeners(root: &Section<'_>, upstreams: &[Upstream]) -> Vec<Http>
         .map(Item::section);
     let mut listeners: Vec<Http> = Vec::new();
     for section in sections {
-        let Some(http) = listener(section, upstreams, &listeners) else {
+        let Some(http) = listener(section, &names, &listeners) else {
             continue;
         };
         listeners.push(http);
@@ -45,23 +49,22 @@ fn short_form(root: &Section<'_>, upstreams: &[Upstream]) -> Option<Http> {
     let upstream = upstreams
         .iter()
         .position(|upstream| upstream.name == SHORT_FORM);
-    match (port, upstream) {
-        (Some(port), Some(upstream)) => {
-            let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.get());
-            let router = Router::new(vec![Route::everything_to(upstream)]);
-            return Some(Http::new(listen, router));
-        }
-        (Some(_), None) => root
-            .fault("port needs backends, for example backends: [http://localhost:5001]".to_owned()),
-        (None, Some(_)) if !root.has("port") => {
-            root.fault("backends needs a port, for example port: 8080".to_owned());
-        }
-        (None, _) => {}
-    }
-    None
+    root.require_for(
+        "port",
+        &["backends"],
+        "port needs backends, for example backends: [http://localhost:5001]",
+    );
+    root.require_for(
+        "backends",
+        &["port"],
+        "backends needs a port, for example port: 8080",
+    );
+    let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port?.get());
+    let router = Router::new(vec![Route::everything_to(upstream?)]);
+    Some(Http::new(listen, router))
 }
 
-fn listener(section: Section<'_>, upstreams: &[Upstream], before: &[Http]) -> Option<Http> {
+fn listener(section: Section<'_>, upstreams: &Names<'_>, before: &[Http]) -> Option<Http> {
     let listen = section.value("listen", None, |text| {
         let listen = address(text)?;
         // Port 0 is another port each time.
@@ -71,36 +74,8 @@ fn listener(section: Section<'_>, upstreams: &[Upstream], before: &[Http]) -> Op
         }
         Ok(listen)
     });
-    if !section.has("listen") {
-        section.fault("listen is missing, for example 0.0.0.0:8080".to_owned());
-    }
-    let routes: Vec<Route> = section
-        .items("routes")
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|item| route(item.section(), upstreams))
-        .collect();
-    let is_empty = section
-        .items("routes")
-        .is_some_and(|items| items.is_empty());
-    if is_empty {
-        section.fault("routes is empty, so every request would be refused".to_owned());
-    }
-    if !section.has("routes") {
-        section.fault("routes is missing, for example [{ path: /, upstream: app }]".to_owned());
-    }
-    let is_twin = |(index, route): (usize, &Route)| {
-        let mut before = routes.iter().take(index);
-        before.any(|other| other.host == route.host && other.path == route.path)
-    };
-    if let Some(twin) = routes
-        .iter()
-        .enumerate()
-        .find(|&(index, route)| is_twin((index, route)))
-    {
-        let path = &twin.1.path;
-        section.fault(format!("two routes have the same host and path {path}"));
-    }
+    section.require(&["listen"], "listen is missing, for example 0.0.0.0:8080");
+    let routes = routes(&section, upstreams);
     let trusted_proxies = trusted_proxies(&section);
     let upgrades = section.items("upgrades").map(|items| {
         let protocol = |item: Item<'_>| match item.text() {
@@ -129,6 +104,30 @@ fn listener(section: Section<'_>, upstreams: &[Upstream], before: &[Http]) -> Op
         upgrades: upgrades.unwrap_or(defaults.upgrades),
         ..defaults
     })
+}
+
+fn routes(section: &Section<'_>, upstreams: &Names<'_>) -> Vec<Route> {
+    section.require(
+        &["routes"],
+        "routes is missing, for example [{ path: /, upstream: app }]",
+    );
+    let mut routes: Vec<Route> = Vec::new();
+    for item in section.some_items("routes", ", so every request would be refused") {
+        let (place, faults) = (item.clone(), section.fault_count());
+        let found = route(item.section(), upstreams);
+        // One that is at fault may look like any other.
+        let is_sound = section.fault_count() == faults;
+        let Some(found) = found.filter(|_| is_sound) else {
+            continue;
+        };
+        let is_twin = |other: &Route| other.host == found.host && other.path == found.path;
+        if routes.iter().any(is_twin) {
+            place.fault("has the same host and path as an earlier route");
+            continue;
+        }
+        routes.push(found);
+    }
+    routes
 }
 
 fn trusted_proxies(section: &Section<'_>) -> Option<Vec<IpNet>> {

@@ -39,13 +39,13 @@ pub(super) fn config(
     let root = Section::root(document, &faults);
     let redirect = redirect(&root, &overrides);
     let upstreams = upstream::upstreams(&root);
-    let http = http::listeners(&root, &upstreams);
     let admin = admin(&root, &overrides);
     let connections = connections(&root);
     let drain = drain(&root);
     let access_log = access_log(root.section("access_log"));
     let watch = root.value("watch", None, boolean).unwrap_or(true);
     let workers = root.value("workers", overrides.workers, |text| number(text, WORKERS));
+    let http = http::listeners(&root, &upstreams);
     root.finish();
     let nothing_to_do = redirect.is_none() && http.is_empty() && faults.borrow().is_empty();
     if nothing_to_do {
@@ -115,9 +115,10 @@ pub(super) fn admin_listen(
 fn redirect(root: &Section<'_>, overrides: &Overrides<'_>) -> Option<Redirect> {
     let section = root.section("redirect");
     let cdn = section.value("cdn_host", overrides.cdn_host, CdnBase::parse);
-    if section.is_present() && overrides.cdn_host.is_none() && !section.has("cdn_host") {
-        section.fault(
-            "redirect.cdn_host is missing; set it here, or CDN_HOST in the environment".to_owned(),
+    if section.is_present() && overrides.cdn_host.is_none() {
+        section.require(
+            &["cdn_host"],
+            "redirect.cdn_host is missing; set it here, or CDN_HOST in the environment",
         );
     }
     let listen = section.value("listen", overrides.redirect_listen, address);
@@ -142,10 +143,8 @@ fn redirect(root: &Section<'_>, overrides: &Overrides<'_>) -> Option<Redirect> {
 }
 
 fn origin_clusters(section: &Section<'_>) -> OriginClusters {
-    let default = || OriginClusters::new(&ORIGIN_CLUSTERS).expect("the default is a domain name");
-    let Some(entries) = section.items("origin_clusters") else {
-        return default();
-    };
+    let meaning = ", so every call would be refused";
+    let entries = section.some_items("origin_clusters", meaning);
     let mut names = Vec::with_capacity(entries.len());
     for item in &entries {
         let name = item.text().unwrap_or_default();
@@ -154,11 +153,10 @@ fn origin_clusters(section: &Section<'_>) -> OriginClusters {
             Err(error) => item.fault(error),
         }
     }
-    if entries.is_empty() {
-        section
-            .fault("redirect.origin_clusters is empty, so every call would be refused".to_owned());
+    if names.is_empty() {
+        return OriginClusters::new(&ORIGIN_CLUSTERS).expect("the default is a domain name");
     }
-    OriginClusters::new(&names).unwrap_or_else(|_| default())
+    OriginClusters::new(&names).expect("each was accepted")
 }
 
 fn admin(root: &Section<'_>, overrides: &Overrides<'_>) -> Admin {
@@ -223,8 +221,9 @@ fn access_log(section: Section<'_>) -> Option<AccessLog> {
         _ => Err("is not a format; there are: off, json, combined"),
     });
     let file = section.value("file", None, |text| Ok::<_, &str>(PathBuf::from(text)));
-    if section.is_present() && !section.has("format") {
-        section.fault("access_log needs a format: off, json or combined".to_owned());
+    if section.is_present() {
+        let message = "access_log needs a format: off, json or combined";
+        section.require(&["format"], message);
     }
     section.finish();
     Some(AccessLog {

@@ -4,32 +4,29 @@ use url::Host;
 
 use crate::{
     config::{
-        Upstream,
         resolve::{header_rules::header_rules, units::boolean},
         section::Section,
     },
     route::{Prefix, Route},
 };
 
+/// The names that a route may lead to.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    /// In the order of the upstreams.
+    pub(super) known: Vec<&'a str>,
+    /// Whether there are no others. False where the file's `upstreams` cannot be read, which is
+    /// reported there.
+    pub(super) are_all: bool,
+}
+
 /// Reads a route; `None` if it leads nowhere.
-pub(super) fn route(section: Section<'_>, upstreams: &[Upstream]) -> Option<Route> {
+pub(super) fn route(section: Section<'_>, upstreams: &Names<'_>) -> Option<Route> {
     let host = section.value("host", None, host_name);
     let path = section.value("path", None, route_path);
     let strip = section.value("strip_prefix", None, boolean);
-    let known: Vec<&str> = upstreams
-        .iter()
-        .map(|upstream| upstream.name.as_str())
-        .collect();
-    let upstream = section.value("upstream", None, |name| {
-        let missing = || format!("is not an upstream; there are: {}", known.join(", "));
-        known
-            .iter()
-            .position(|known| *known == name)
-            .ok_or_else(missing)
-    });
-    if !section.has("upstream") {
-        section.fault("upstream is missing".to_owned());
-    }
+    let upstream = section.value("upstream", None, |name| upstreams.index(name));
+    section.require(&["upstream"], "upstream is missing");
     let request_headers = header_rules(section.section("request_headers"));
     let response_headers = header_rules(section.section("response_headers"));
     section.finish();
@@ -45,6 +42,21 @@ pub(super) fn route(section: Section<'_>, upstreams: &[Upstream]) -> Option<Rout
         response_headers,
         ..defaults
     })
+}
+
+impl Names<'_> {
+    fn index(&self, name: &str) -> Result<usize, String> {
+        match self.known.iter().position(|known| *known == name) {
+            Some(index) => Ok(index),
+            // Any will do: nothing runs with the upstreams at fault.
+            None if !self.are_all => Ok(0),
+            None if self.known.is_empty() => Err("is not an upstream; there is none".to_owned()),
+            None => Err(format!(
+                "is not an upstream; there are: {}",
+                self.known.join(", ")
+            )),
+        }
+    }
 }
 
 fn route_path(text: &str) -> Result<Box<str>, &'static str> {

@@ -34,7 +34,7 @@ pub(super) fn upstreams(root: &Section<'_>) -> Vec<Upstream> {
         .into_iter()
         .map(|(name, section)| upstream(name, section))
         .collect();
-    let backends = backends(root);
+    let backends = backends(root, ", for example [http://localhost:5001]");
     if !backends.is_empty() {
         upstreams.push(Upstream::short_form(SHORT_FORM, backends));
     }
@@ -42,16 +42,14 @@ pub(super) fn upstreams(root: &Section<'_>) -> Vec<Upstream> {
 }
 
 fn upstream(name: &str, section: Section<'_>) -> Upstream {
-    let backends = backends(&section);
+    let backends = backends(&section, "");
     if name.is_empty() {
         section.fault("an upstream needs a name".to_owned());
     }
     if name == SHORT_FORM {
         section.fault("the name backends is the short form's; choose another".to_owned());
     }
-    if section.items("backends").unwrap_or_default().is_empty() {
-        section.fault(format!("upstream {name} has no backends"));
-    }
+    section.require(&["backends"], &format!("upstream {name} has no backends"));
     let defaults = Upstream::new(name, backends);
     let timeout = |key, bounds, default| {
         let value = section.value(key, None, |text| duration(text, bounds));
@@ -89,7 +87,7 @@ fn upstream(name: &str, section: Section<'_>) -> Upstream {
 }
 
 fn policy(section: &Section<'_>) -> Policy {
-    let policy = section.value("balance", None, |text| match text {
+    let policy = section.value_or("balance", None, Policy::default(), |text| match text {
         "round_robin" => Ok(Policy::RoundRobin),
         "least_connections" => Ok(Policy::LeastConnections),
         "random_two" => Ok(Policy::RandomTwo),
@@ -99,12 +97,14 @@ fn policy(section: &Section<'_>) -> Policy {
         _ => Err("is not a policy; there are: round_robin, least_connections, random_two, consistent_hash"),
     });
     let bound = section.value("load_bound", None, |text| percent(text, 100..=10_000));
-    let policy = policy.unwrap_or_default();
-    let by_hash = matches!(policy, Policy::ConsistentHash { .. });
-    if !by_hash && (section.has("load_bound") || section.has("hash_by")) {
-        section.fault("hash_by and load_bound need balance: consistent_hash".to_owned());
+    let is_other = |policy| !matches!(policy, Policy::ConsistentHash { .. });
+    let stray = ["hash_by", "load_bound"]
+        .into_iter()
+        .find(|key| policy.is_some_and(is_other) && section.has(key));
+    if let Some(key) = stray {
+        section.fault_at(key, format!("{key} needs balance: consistent_hash"));
     }
-    match (policy, bound) {
+    match (policy.unwrap_or_default(), bound) {
         (Policy::ConsistentHash { .. }, Some(bound_percent)) => {
             Policy::ConsistentHash { bound_percent }
         }
@@ -138,8 +138,14 @@ fn ejection(section: Section<'_>) -> Option<EjectionPolicy> {
     let defaults = EjectionPolicy::default();
     let failures = section.value("failures", None, |text| number(text, 0..=1000_u32));
     let time = section.value("time", None, |text| duration(text, MILLIS_100..=HOUR));
+    let time_limit_min = match time {
+        None if section.has("time") => MILLIS_100,
+        time => time.unwrap_or(defaults.time),
+    };
+    let time_limit = section.value("time_limit", None, |text| {
+        duration(text, time_limit_min..=DAY)
+    });
     let time = time.unwrap_or(defaults.time);
-    let time_limit = section.value("time_limit", None, |text| duration(text, time..=DAY));
     let share = section.value("share", None, |text| percent(text, 0..=100));
     section.finish();
     Some(EjectionPolicy {
@@ -197,9 +203,9 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-fn backends(section: &Section<'_>) -> Vec<WeightedBackend> {
+fn backends(section: &Section<'_>, if_empty: &str) -> Vec<WeightedBackend> {
     let mut backends: Vec<WeightedBackend> = Vec::new();
-    for item in section.items("backends").unwrap_or_default() {
+    for item in section.some_items("backends", if_empty) {
         let place = item.clone();
         let Some(found) = backend(item) else {
             continue;
@@ -235,9 +241,10 @@ fn backend(item: Item<'_>) -> Option<WeightedBackend> {
         "disabled" => Ok(AdminState::Disabled),
         _ => Err("must be enabled, draining or disabled"),
     });
-    if !section.has("url") {
-        section.fault("url is missing, for example http://127.0.0.1:8081".to_owned());
-    }
+    section.require(
+        &["url"],
+        "url is missing, for example http://127.0.0.1:8081",
+    );
     section.finish();
     Some(WeightedBackend {
         weight: weight.unwrap_or(NonZeroU16::MIN),

@@ -4,6 +4,8 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use super::*;
 
+mod faults;
+
 fn environment(variables: &[(&str, &str)]) -> Environment {
     let texts = variables
         .iter()
@@ -171,7 +173,7 @@ fn wrong_shapes_are_faults() {
     );
     check_faults(
         "redirect: { cdn_host: x, origin_clusters: [] }\n",
-        &["1:11: redirect.origin_clusters is empty, so every call would be refused"],
+        &["1:26: redirect.origin_clusters is empty, so every call would be refused"],
     );
     check_faults(
         "redirect: { cdn_host: x, call_timeout: 50ms, reflection: 3 }\n",
@@ -299,7 +301,6 @@ fn faults_of_the_balancer_have_their_places() {
             "9:25: upstreams.app.backends[2] \"http://a/b\" is not a backend such as http://127.0.0.1:8081: only SCHEME://HOST:PORT is supported",
             "9:37: url is missing, for example http://127.0.0.1:8081",
             "9:47: upstreams.app.backends[3].weight \"0\" must be a whole number from 1 to 1000",
-            "10:19: health_check needs http: PATH, tcp: true or grpc: SERVICE",
             "10:21: unknown key `htp` in upstreams.app.health_check; did you mean `http`?",
             "10:44: upstreams.app.health_check.timeout \"5s\" must be from 10ms to 2s",
             "11:10: upstream empty has no backends",
@@ -356,7 +357,7 @@ fn listeners_must_not_be_in_each_others_way() {
 fn a_listener_needs_a_route() {
     check_faults(
         "http:\n  - listen: 127.0.0.1:8080\n    routes: []\n",
-        &["2:5: routes is empty, so every request would be refused"],
+        &["3:5: http[1].routes is empty, so every request would be refused"],
     );
 }
 

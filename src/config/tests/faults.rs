@@ -1,0 +1,228 @@
+//! One mistake is one fault, at its own place.
+
+use super::check_faults;
+
+#[test]
+fn a_broken_short_form_is_one_fault() {
+    for (yaml, expected) in [
+        (
+            "port: 8080\nbackends: [localhost:5001]\n",
+            "2:12: backends[1] \"localhost:5001\" is not a backend such as http://127.0.0.1:8081: the scheme is http, h2c or https",
+        ),
+        (
+            "port: 8080\nbackends: [http://a/b]\n",
+            "2:12: backends[1] \"http://a/b\" is not a backend such as http://127.0.0.1:8081: only SCHEME://HOST:PORT is supported",
+        ),
+        (
+            "port: 8080\nbackends: http://a\n",
+            "2:11: backends must be a list, for example [a, b]",
+        ),
+        (
+            "port: 8080\nbackends: []\n",
+            "2:1: backends is empty, for example [http://localhost:5001]",
+        ),
+        (
+            "port: 8080\nbackend: [http://a]\n",
+            "2:1: unknown key `backend`; did you mean `backends`?",
+        ),
+        (
+            "prot: 8080\nbackends: [http://a]\n",
+            "1:1: unknown key `prot`; did you mean `port`?",
+        ),
+        (
+            "port: http\nbackends: [http://a]\n",
+            "1:7: port \"http\" must be a whole number from 1 to 65535",
+        ),
+        (
+            "workers: 1\nport: 8080\n",
+            "2:1: port needs backends, for example backends: [http://localhost:5001]",
+        ),
+        (
+            "workers: 1\nbackends: [http://a]\n",
+            "2:1: backends needs a port, for example port: 8080",
+        ),
+    ] {
+        check_faults(yaml, &[expected]);
+    }
+}
+
+#[test]
+fn what_is_no_map_lacks_nothing() {
+    for (yaml, expected) in [
+        (
+            "redirect: x\n",
+            "1:11: redirect must be a map of keys and values",
+        ),
+        (
+            "access_log: json\nredirect: { cdn_host: a }\n",
+            "1:13: access_log must be a map of keys and values",
+        ),
+        (
+            "http: [x]\n",
+            "1:8: http[1] must be a map of keys and values",
+        ),
+        (
+            "upstreams: { app: x }\nhttp: [{ listen: 127.0.0.1:1, routes: [{ upstream: app }] }]\n",
+            "1:19: upstreams.app must be a map of keys and values",
+        ),
+        (
+            "upstreams: x\nhttp: [{ listen: 127.0.0.1:1, routes: [{ upstream: app }] }]\n",
+            "1:12: upstreams must be a map of keys and values",
+        ),
+    ] {
+        check_faults(yaml, &[expected]);
+    }
+}
+
+/// Checks the one fault of an upstream with one more key.
+#[track_caller]
+fn check_upstream(key: &str, expected: &str) {
+    let yaml = format!("upstreams:\n  app:\n    backends: [http://a]\n    {key}\n");
+    check_faults(&yaml, &[expected]);
+}
+
+#[test]
+fn a_mistake_in_one_key_is_no_fault_of_another() {
+    for (key, expected) in [
+        (
+            "health_check: /health",
+            "4:19: upstreams.app.health_check must be a map of keys and values",
+        ),
+        (
+            "health_check: { htp: /health }",
+            "4:21: unknown key `htp` in upstreams.app.health_check; did you mean `http`?",
+        ),
+        (
+            "health_check: { status: 200 }",
+            "4:21: status needs http: PATH",
+        ),
+        (
+            "health_check: { status: 200, http: x }",
+            "4:40: upstreams.app.health_check.http \"x\" is not a path such as /health",
+        ),
+        (
+            "health_check: { tcp: true, interval: 10, timeout: 5s }",
+            "4:42: upstreams.app.health_check.interval \"10\" is not a duration with a unit such as 500ms, 2s or 30m (time unit needed, for example 10sec or 10ms)",
+        ),
+        (
+            "health_check: { tcp: true, intervl: 10s, timeout: 5s }",
+            "4:32: unknown key `intervl` in upstreams.app.health_check; did you mean `interval`?",
+        ),
+        (
+            "ejection: { time: 3, time_limit: 5s }",
+            "4:23: upstreams.app.ejection.time \"3\" is not a duration with a unit such as 500ms, 2s or 30m (time unit needed, for example 3sec or 3ms)",
+        ),
+        (
+            "balance: random\n    hash_by: path",
+            "4:14: upstreams.app.balance \"random\" is not a policy; there are: round_robin, least_connections, random_two, consistent_hash",
+        ),
+        (
+            "balace: consistent_hash\n    hash_by: path",
+            "4:5: unknown key `balace` in upstreams.app; did you mean `balance`?",
+        ),
+        (
+            "slow_start: 1s\n    load_bound: 150%",
+            "5:5: load_bound needs balance: consistent_hash",
+        ),
+        (
+            "load_bound: 150%\n    hash_by: path",
+            "5:5: hash_by needs balance: consistent_hash",
+        ),
+    ] {
+        check_upstream(key, expected);
+    }
+}
+
+#[test]
+fn an_upstream_needs_backends() {
+    for (upstream, expected) in [
+        (
+            "{ balance: round_robin }",
+            "1:19: upstream app has no backends",
+        ),
+        ("{ backends: [] }", "1:21: upstreams.app.backends is empty"),
+        (
+            "{ backends: x }",
+            "1:31: upstreams.app.backends must be a list, for example [a, b]",
+        ),
+        (
+            "{ backend: [http://a] }",
+            "1:21: unknown key `backend` in upstreams.app; did you mean `backends`?",
+        ),
+        (
+            "{ backends: [[http://a]] }",
+            "1:32: upstreams.app.backends[1] must be a map of keys and values",
+        ),
+    ] {
+        let yaml = format!("upstreams: {{ app: {upstream} }}\nredirect: {{ cdn_host: a }}\n");
+        check_faults(&yaml, &[expected]);
+    }
+}
+
+/// Checks the faults of these routes.
+#[track_caller]
+fn check_routes(routes: &str, expected: &[&str]) {
+    let yaml = format!(
+        "upstreams: {{ app: {{ backends: [http://a] }} }}\nhttp:\n  - listen: 127.0.0.1:1\n    routes: {routes}\n"
+    );
+    check_faults(&yaml, expected);
+}
+
+#[test]
+fn a_bad_route_is_like_no_other() {
+    for (routes, expected) in [
+        (
+            "x",
+            "4:13: http[1].routes must be a list, for example [a, b]",
+        ),
+        (
+            "[x]",
+            "4:14: http[1].routes[1] must be a map of keys and values",
+        ),
+        (
+            "[{ upstream: app }, { host: a b, upstream: app }]",
+            "4:41: http[1].routes[2].host \"a b\" is not a host name",
+        ),
+        (
+            "[{ upstream: app }, { path: x, upstream: app }]",
+            "4:41: http[1].routes[2].path \"x\" is not a path prefix such as /api",
+        ),
+        (
+            "[{ upstream: app }, { pth: /x, upstream: app }]",
+            "4:35: unknown key `pth` in http[1].routes[2]; did you mean `path`?",
+        ),
+        (
+            "[{ upstram: app }]",
+            "4:16: unknown key `upstram` in http[1].routes[1]; did you mean `upstream`?",
+        ),
+    ] {
+        check_routes(routes, &[expected]);
+    }
+}
+
+#[test]
+fn a_second_route_of_the_same_kind_is_the_fault() {
+    let routes = "\n      - { upstream: app }\n      - { path: /x, host: a, upstream: app }\n      \
+                  - { path: /, upstream: app }\n      - { path: /x, host: A, upstream: app }";
+    check_routes(
+        routes,
+        &[
+            "7:9: http[1].routes[3] has the same host and path as an earlier route",
+            "8:9: http[1].routes[4] has the same host and path as an earlier route",
+        ],
+    );
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_named() {
+    let listener = "http: [{ listen: 127.0.0.1:1, routes: [{ upstream: a }] }]\n";
+    check_faults(
+        listener,
+        &["1:52: http[1].routes[1].upstream \"a\" is not an upstream; there is none"],
+    );
+    let misspelled = format!("{listener}upstrems: {{ a: {{ backends: [http://a] }} }}\n");
+    check_faults(
+        &misspelled,
+        &["2:1: unknown key `upstrems`; did you mean `upstreams`?"],
+    );
+}
