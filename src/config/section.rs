@@ -338,7 +338,8 @@ impl<'a> Section<'a> {
         self.entries.iter().find(|(name, _)| name.value == key)
     }
 
-    fn full_path(&self, key: &str) -> String {
+    /// The dotted path of `key`, for messages.
+    pub(super) fn full_path(&self, key: &str) -> String {
         if self.path.is_empty() {
             return key.to_owned();
         }

@@ -11,6 +11,7 @@ use crate::{
     config::{
         Http, Upstream,
         resolve::{
+            addresses::Addresses,
             route::{Names, route},
             units::{address, number, size},
             upstream::SHORT_FORM,
@@ -21,28 +22,29 @@ use crate::{
 };
 
 /// Reads `http`, and the short form's `port`.
-pub(super) fn listeners(root: &Section<'_>, upstreams: &[Upstream]) -> Vec<Http> {
+pub(super) fn listeners(
+    root: &Section<'_>,
+    upstreams: &[Upstream],
+    addresses: &mut Addresses,
+) -> Vec<Http> {
     let names = Names {
         known: upstreams.iter().map(|upstream| &*upstream.name).collect(),
         are_all: !root.is_unreadable("upstreams"),
     };
-    let sections = root
-        .items("http")
-        .unwrap_or_default()
+    let items = root.items("http").unwrap_or_default();
+    let mut listeners: Vec<Http> = items
         .into_iter()
-        .map(Item::section);
-    let mut listeners: Vec<Http> = Vec::new();
-    for section in sections {
-        let Some(http) = listener(section, &names, &listeners) else {
-            continue;
-        };
-        listeners.push(http);
-    }
-    listeners.extend(short_form(root, upstreams));
+        .filter_map(|item| listener(item.section(), &names, addresses))
+        .collect();
+    listeners.extend(short_form(root, upstreams, addresses));
     listeners
 }
 
-fn short_form(root: &Section<'_>, upstreams: &[Upstream]) -> Option<Http> {
+fn short_form(
+    root: &Section<'_>,
+    upstreams: &[Upstream],
+    addresses: &mut Addresses,
+) -> Option<Http> {
     let port = root.value("port", None, |text| {
         number(text, NonZeroU16::MIN..=NonZeroU16::MAX)
     });
@@ -60,20 +62,20 @@ fn short_form(root: &Section<'_>, upstreams: &[Upstream]) -> Option<Http> {
         "backends needs a port, for example port: 8080",
     );
     let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port?.get());
+    addresses.add(root, "port", None, listen);
     let router = Router::new(vec![Route::everything_to(upstream?)]);
     Some(Http::new(listen, router))
 }
 
-fn listener(section: Section<'_>, upstreams: &Names<'_>, before: &[Http]) -> Option<Http> {
-    let listen = section.value("listen", None, |text| {
-        let listen = address(text)?;
-        // Port 0 is another port each time.
-        let is_taken = listen.port() != 0 && before.iter().any(|http| http.listen == listen);
-        if is_taken {
-            return Err("is the address of an earlier listener");
-        }
-        Ok(listen)
-    });
+fn listener(
+    section: Section<'_>,
+    upstreams: &Names<'_>,
+    addresses: &mut Addresses,
+) -> Option<Http> {
+    let listen = section.value("listen", None, address);
+    if let Some(listen) = listen {
+        addresses.add(&section, "listen", None, listen);
+    }
     section.require(&["listen"], "listen is missing, for example 0.0.0.0:8080");
     let routes = routes(&section, upstreams);
     let trusted_proxies = trusted_proxies(&section);

@@ -5,23 +5,27 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::RangeInclusive,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use crate::{
     config::{
         ADMIN_LISTEN, AccessLog, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain,
-        Environment, Flags, HEAD_LIMIT, Http, LogFormat, LogTarget, ORIGIN_CLUSTERS, ORIGIN_EVERY,
+        Environment, Flags, HEAD_LIMIT, LogFormat, LogTarget, ORIGIN_CLUSTERS, ORIGIN_EVERY,
         REDIRECT_LISTEN, Redirect, Reflection,
         document::Document,
         overrides::Overrides,
-        resolve::units::{DAY, MILLIS_100, TIMEOUT, address, boolean, duration, number, size},
+        resolve::{
+            addresses::Addresses,
+            units::{DAY, MILLIS_100, TIMEOUT, address, boolean, duration, number, size},
+        },
         section::Section,
     },
     redirect::{CdnBase, OriginClusters, RedirectPolicy},
 };
 
+mod addresses;
 mod header_rules;
 mod health_check;
 mod http;
@@ -37,26 +41,21 @@ pub(super) fn config(
     let overrides = Overrides::new(flags, environment);
     let faults = RefCell::default();
     let root = Section::root(document, &faults);
-    let redirect = redirect(&root, &overrides);
+    let mut addresses = Addresses::default();
+    let admin = admin(&root, &overrides, &mut addresses);
+    let redirect = redirect(&root, &overrides, &mut addresses);
     let upstreams = upstream::upstreams(&root);
-    let admin = admin(&root, &overrides);
     let connections = connections(&root);
     let drain = drain(&root);
     let access_log = access_log(root.section("access_log"));
     let watch = root.value("watch", None, boolean).unwrap_or(true);
     let workers = root.value("workers", overrides.workers, |text| number(text, WORKERS));
-    let http = http::listeners(&root, &upstreams);
+    let http = http::listeners(&root, &upstreams, &mut addresses);
     root.finish();
     let nothing_to_do = redirect.is_none() && http.is_empty() && faults.borrow().is_empty();
     if nothing_to_do {
-        let message = "no service is configured: set CDN_HOST (for example CDN_HOST=cdn.example.com weir), \
-                       name a file with --config, or try `weir demo`";
-        faults.borrow_mut().push(Diagnostic::nowhere(message));
-    }
-    if faults.borrow().is_empty() {
-        faults
-            .borrow_mut()
-            .extend(clashes(redirect.as_ref(), &http, &admin));
+        let file = Config::file(flags, environment);
+        faults.borrow_mut().push(no_service(file.as_deref()));
     }
     match ConfigErrors::new(faults.take()) {
         Some(errors) => Err(errors),
@@ -74,26 +73,18 @@ pub(super) fn config(
     }
 }
 
-/// Listeners that cannot stand beside each other.
-fn clashes(redirect: Option<&Redirect>, http: &[Http], admin: &Admin) -> Option<Diagnostic> {
-    let mut listeners = vec![("admin.listen".to_owned(), admin.listen)];
-    listeners.extend(redirect.map(|redirect| ("redirect.listen".to_owned(), redirect.listen)));
-    let number = |(number, http): (usize, &Http)| (format!("http[{number}].listen"), http.listen);
-    listeners.extend((1..).zip(http).map(number));
-    let clash = |one: SocketAddr, other: SocketAddr| {
-        let is_everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
-        let is_same_port = one.port() == other.port() && one.port() != 0;
-        is_same_port && (one.ip() == other.ip() || is_everywhere)
+fn no_service(file: Option<&Path>) -> Diagnostic {
+    let Some(file) = file else {
+        return Diagnostic::nowhere(
+            "no service is configured: set CDN_HOST (for example CDN_HOST=cdn.example.com weir), \
+             name a file with --config, or try `weir demo`",
+        );
     };
-    listeners
-        .iter()
-        .enumerate()
-        .find_map(|(index, (name, addr))| {
-            let mut before = listeners.iter().take(index);
-            let (other, taken) = before.find(|(_, taken)| clash(*addr, *taken))?;
-            let message = format!("{name} {addr} and {other} {taken} are in each other's way");
-            Some(Diagnostic::nowhere(message))
-        })
+    Diagnostic::nowhere(format!(
+        "no service is configured: {} needs `redirect:`, a listener in `http:`, or the short form, \
+         `port:` and `backends:`",
+        file.display()
+    ))
 }
 
 pub(super) fn admin_listen(
@@ -105,6 +96,7 @@ pub(super) fn admin_listen(
     let admin = admin(
         &Section::root(document, &faults),
         &Overrides::new(flags, environment),
+        &mut Addresses::default(),
     );
     match ConfigErrors::new(faults.take()) {
         Some(errors) => Err(errors),
@@ -112,7 +104,11 @@ pub(super) fn admin_listen(
     }
 }
 
-fn redirect(root: &Section<'_>, overrides: &Overrides<'_>) -> Option<Redirect> {
+fn redirect(
+    root: &Section<'_>,
+    overrides: &Overrides<'_>,
+    addresses: &mut Addresses,
+) -> Option<Redirect> {
     let section = root.section("redirect");
     let cdn = section.value("cdn_host", overrides.cdn_host, CdnBase::parse);
     if section.is_present() && overrides.cdn_host.is_none() {
@@ -121,7 +117,11 @@ fn redirect(root: &Section<'_>, overrides: &Overrides<'_>) -> Option<Redirect> {
             "redirect.cdn_host is missing; set it here, or CDN_HOST in the environment",
         );
     }
-    let listen = section.value("listen", overrides.redirect_listen, address);
+    let outside = overrides.redirect_listen;
+    let listen = section.value_or("listen", outside, REDIRECT_LISTEN, address);
+    if let (Some(_), Some(listen)) = (&cdn, listen) {
+        addresses.add(&section, "listen", outside, listen);
+    }
     let origin_every = section.value("origin_every", None, |text| {
         number(text, NonZeroU64::MIN..=NonZeroU64::MAX)
     });
@@ -159,9 +159,13 @@ fn origin_clusters(section: &Section<'_>) -> OriginClusters {
     OriginClusters::new(&names).expect("each was accepted")
 }
 
-fn admin(root: &Section<'_>, overrides: &Overrides<'_>) -> Admin {
+fn admin(root: &Section<'_>, overrides: &Overrides<'_>, addresses: &mut Addresses) -> Admin {
     let section = root.section("admin");
-    let listen = section.value("listen", overrides.admin_listen, address);
+    let outside = overrides.admin_listen;
+    let listen = section.value_or("listen", outside, ADMIN_LISTEN, address);
+    if let Some(listen) = listen {
+        addresses.add(&section, "listen", outside, listen);
+    }
     section.finish();
     Admin {
         listen: listen.unwrap_or(ADMIN_LISTEN),

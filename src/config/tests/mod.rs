@@ -68,6 +68,24 @@ fn nothing_configured_is_one_clear_line() {
 }
 
 #[test]
+fn a_file_without_a_service_is_named() {
+    for yaml in [
+        "# nothing yet\n",
+        "http: []\n",
+        "http:\n",
+        "upstreams: { app: { backends: [http://a] } }\n",
+    ] {
+        let text = load_file(yaml).unwrap_err().to_string();
+        assert!(
+            text.starts_with("error: no service is configured: /"),
+            "{text}"
+        );
+        let hint = ".yaml needs `redirect:`, a listener in `http:`, or the short form, `port:` and `backends:`";
+        assert!(text.ends_with(hint), "{text}");
+    }
+}
+
+#[test]
 fn missing_cdn_host_names_the_section() {
     check_faults(
         "redirect:\n  origin_every: 5\n",
@@ -123,8 +141,8 @@ fn faults_outside_the_file_name_the_setting() {
     let text = errors.unwrap_err().to_string();
     assert_eq!(
         text,
-        "error: CDN_HOST: \"ftp://cdn\" has the scheme \"ftp\"; only http and https are allowed\n\
-         error: --admin-listen: \"here\" is not an address and port such as 127.0.0.1:8404 or [::]:50051\n\
+        "error: --admin-listen: \"here\" is not an address and port such as 127.0.0.1:8404 or [::]:50051\n\
+         error: CDN_HOST: \"ftp://cdn\" has the scheme \"ftp\"; only http and https are allowed\n\
          error: WEIR_WORKERS: \"0\" must be a whole number from 1 to 1024"
     );
 }
@@ -337,19 +355,56 @@ fn listeners_must_not_be_in_each_others_way() {
     );
     check(
         [local(1), local(2), local(3), "0.0.0.0:3".to_owned()],
-        &["http[2].listen 0.0.0.0:3 and http[1].listen 127.0.0.1:3 are in each other's way"],
+        &["6:13: http[2].listen 0.0.0.0:3 and http[1].listen 127.0.0.1:3 are in each other's way"],
     );
     check(
         [local(1), local(1), local(3), local(4)],
-        &["redirect.listen 127.0.0.1:1 and admin.listen 127.0.0.1:1 are in each other's way"],
+        &["1:36: redirect.listen 127.0.0.1:1 and admin.listen 127.0.0.1:1 are in each other's way"],
     );
     check(
         [local(1), local(2), "0.0.0.0:2".to_owned(), local(4)],
-        &["http[1].listen 0.0.0.0:2 and admin.listen 127.0.0.1:2 are in each other's way"],
+        &["4:13: http[1].listen 0.0.0.0:2 and admin.listen 127.0.0.1:2 are in each other's way"],
     );
     check(
         ["[::]:4".to_owned(), local(2), local(3), local(4)],
-        &["http[2].listen 127.0.0.1:4 and redirect.listen [::]:4 are in each other's way"],
+        &["6:13: http[2].listen 127.0.0.1:4 and redirect.listen [::]:4 are in each other's way"],
+    );
+    check(
+        [local(1), local(2), local(3), local(3)],
+        &[
+            "6:13: http[2].listen 127.0.0.1:3 and http[1].listen 127.0.0.1:3 are in each other's way",
+        ],
+    );
+}
+
+#[test]
+fn the_place_of_a_clash_is_what_was_written() {
+    for (yaml, expected) in [
+        (
+            "port: 8404\nbackends: [http://a]\n",
+            "1:7: port 0.0.0.0:8404 and admin.listen 127.0.0.1:8404 are in each other's way",
+        ),
+        (
+            "redirect: { cdn_host: a }\nadmin: { listen: 0.0.0.0:50051 }\n",
+            "2:18: redirect.listen 0.0.0.0:50051 and admin.listen 0.0.0.0:50051 are in each other's way",
+        ),
+        (
+            "redirect: { cdn_host: a, listen: nowhere }\nadmin: { listen: 0.0.0.0:50051 }\n",
+            "1:34: redirect.listen \"nowhere\" is not an address and port such as 127.0.0.1:8404 or [::]:50051",
+        ),
+    ] {
+        check_faults(yaml, &[expected]);
+    }
+    let admin = Flags {
+        admin_listen: Some("127.0.0.1:50051".to_owned()),
+        ..Flags::default()
+    };
+    let text = load("redirect: { cdn_host: a }\n", admin, &[])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        text,
+        "error: --admin-listen: redirect.listen 0.0.0.0:50051 and admin.listen 127.0.0.1:50051 are in each other's way"
     );
 }
 

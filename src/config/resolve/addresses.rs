@@ -1,0 +1,54 @@
+//! Where listeners are, so that none is in another's way.
+
+use std::net::SocketAddr;
+
+use crate::config::{diagnostic::Place, overrides::Override, section::Section};
+
+/// The addresses of the listeners that were read so far.
+#[derive(Debug, Default)]
+pub(super) struct Addresses(Vec<Address>);
+
+#[derive(Debug)]
+struct Address {
+    /// The key that it is the value of, for messages.
+    key: String,
+    addr: SocketAddr,
+    /// Nowhere for a default.
+    place: Place,
+}
+
+impl Addresses {
+    /// Adds what a section has under `key`, and reports an earlier one that is in its way.
+    pub(super) fn add(
+        &mut self,
+        section: &Section<'_>,
+        key: &'static str,
+        outside: Option<Override<'_>>,
+        addr: SocketAddr,
+    ) {
+        let added = Address {
+            key: section.full_path(key),
+            addr,
+            place: section.place(key, outside),
+        };
+        if let Some(other) = self.0.iter().find(|other| clash(addr, other.addr)) {
+            let place = match &added.place {
+                Place::Nowhere => &other.place,
+                place => place,
+            };
+            let message = format!(
+                "{} {addr} and {} {} are in each other's way",
+                added.key, other.key, other.addr
+            );
+            section.report(place.clone(), message);
+        }
+        self.0.push(added);
+    }
+}
+
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    // Port 0 is another port each time.
+    let is_same_port = one.port() == other.port() && one.port() != 0;
+    is_same_port && (one.ip() == other.ip() || is_everywhere)
+}
