@@ -287,7 +287,7 @@ pub enum BuildError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The access log's target.
-    #[error("cannot open the access log {target:?}: {source}")]
+    #[error("cannot open the access log {target}: {source}")]
     AccessLog {
         /// What was to be opened.
         target: LogTarget,

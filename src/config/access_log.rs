@@ -1,6 +1,6 @@
 //! What the operator wants of the access log.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// The access log of the HTTP load balancer: one line for each request.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,4 +40,13 @@ pub enum LogTarget {
     Stdout,
     /// A file that is appended to, and created if need be. Its directory must exist.
     File(PathBuf),
+}
+
+impl fmt::Display for LogTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("on standard output"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }

@@ -76,6 +76,27 @@ fn an_address_in_use_is_a_clear_error() {
 }
 
 #[test]
+fn an_access_log_that_may_not_be_opened_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    // Its directory is there, but nobody can create files in it.
+    fs::write(
+        &file,
+        "redirect: { cdn_host: a }\naccess_log: { format: json, file: /proc/a.log }\n",
+    )
+    .unwrap();
+    check_ends(
+        &[
+            "--config",
+            file.to_str().unwrap(),
+            "--redirect-listen=127.0.0.1:0",
+        ],
+        1,
+        "error: cannot open the access log /proc/a.log: ",
+    );
+}
+
+#[test]
 fn bad_usage_ends_with_1() {
     check_ends(&["--no-such-flag"], 1, "error: unexpected argument");
     check_ends(&["no-such-command"], 1, "error: unrecognized subcommand");

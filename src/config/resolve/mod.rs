@@ -5,15 +5,14 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::RangeInclusive,
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
 use crate::{
     config::{
-        ADMIN_LISTEN, AccessLog, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain,
-        Environment, Flags, HEAD_LIMIT, LogFormat, LogTarget, ORIGIN_CLUSTERS, ORIGIN_EVERY,
-        REDIRECT_LISTEN, Redirect, Reflection,
+        ADMIN_LISTEN, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain, Environment,
+        Flags, HEAD_LIMIT, ORIGIN_CLUSTERS, ORIGIN_EVERY, REDIRECT_LISTEN, Redirect, Reflection,
         document::Document,
         overrides::Overrides,
         resolve::{
@@ -25,6 +24,7 @@ use crate::{
     redirect::{CdnBase, OriginClusters, RedirectPolicy},
 };
 
+mod access_log;
 mod addresses;
 mod header_rules;
 mod health_check;
@@ -47,7 +47,7 @@ pub(super) fn config(
     let upstreams = upstream::upstreams(&root);
     let connections = connections(&root);
     let drain = drain(&root);
-    let access_log = access_log(root.section("access_log"));
+    let access_log = access_log::access_log(root.section("access_log"));
     let watch = root.value("watch", None, boolean).unwrap_or(true);
     let workers = root.value("workers", overrides.workers, |text| number(text, WORKERS));
     let http = http::listeners(&root, &upstreams, &mut addresses);
@@ -214,26 +214,6 @@ fn drain(root: &Section<'_>) -> Drain {
     };
     section.finish();
     drain
-}
-
-fn access_log(section: Section<'_>) -> Option<AccessLog> {
-    let format = section.value("format", None, |text| match text {
-        // To YAML, `off` is a boolean.
-        "off" | "false" => Ok(None),
-        "json" => Ok(Some(LogFormat::Json)),
-        "combined" => Ok(Some(LogFormat::Combined)),
-        _ => Err("is not a format; there are: off, json, combined"),
-    });
-    let file = section.value("file", None, |text| Ok::<_, &str>(PathBuf::from(text)));
-    if section.is_present() {
-        let message = "access_log needs a format: off, json or combined";
-        section.require(&["format"], message);
-    }
-    section.finish();
-    Some(AccessLog {
-        format: format.flatten()?,
-        target: file.map_or(LogTarget::Stdout, LogTarget::File),
-    })
 }
 
 fn on_or_off(text: &str) -> Result<Reflection, &'static str> {

@@ -1,6 +1,6 @@
 //! One mistake is one fault, at its own place.
 
-use super::check_faults;
+use super::{check_faults, load_file};
 
 #[test]
 fn a_broken_short_form_is_one_fault() {
@@ -225,4 +225,39 @@ fn an_upstream_that_is_not_there_is_named() {
         &misspelled,
         &["2:1: unknown key `upstrems`; did you mean `upstreams`?"],
     );
+}
+
+#[test]
+fn an_access_log_that_cannot_be_opened_is_a_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().display();
+    let check = |format: &str, file: &str, fault: Option<&str>| {
+        let yaml = format!(
+            "redirect: {{ cdn_host: a }}\naccess_log:\n  format: {format}\n  file: \"{file}\"\n"
+        );
+        match fault {
+            None => drop(load_file(&yaml).unwrap()),
+            Some(fault) => check_faults(
+                &yaml,
+                &[&format!("4:9: access_log.file \"{file}\" {fault}")],
+            ),
+        }
+    };
+    check("json", &format!("{directory}/a.log"), None);
+    check("json", "a.log", None);
+    check("json", "", Some("is not the path of a file"));
+    check("json", &directory.to_string(), Some("is a directory"));
+    check(
+        "json",
+        &format!("{directory}/a.log/"),
+        Some("is a directory"),
+    );
+    let missing = format!("cannot be created: {directory}/none is no directory");
+    check(
+        "combined",
+        &format!("{directory}/none/a.log"),
+        Some(&missing),
+    );
+    // What is off is not opened.
+    check("off", &format!("{directory}/none/a.log"), None);
 }
