@@ -5,6 +5,7 @@ use std::{
     num::NonZeroU16,
 };
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::{
@@ -79,16 +80,7 @@ fn listener(
     section.require(&["listen"], "listen is missing, for example 0.0.0.0:8080");
     let routes = routes(&section, upstreams);
     let trusted_proxies = trusted_proxies(&section);
-    let upgrades = section.items("upgrades").map(|items| {
-        let protocol = |item: Item<'_>| match item.text() {
-            Some(text) => Some(text.to_ascii_lowercase()),
-            None => {
-                item.fault("is not the name of a protocol such as websocket");
-                None
-            }
-        };
-        items.into_iter().filter_map(protocol).collect()
-    });
+    let upgrades = upgrades(&section);
     let body_limit = section.value("body_limit", None, size);
     let uri_limit = section.value("uri_limit", None, |text| {
         let bytes = size(text)?;
@@ -146,4 +138,21 @@ fn trusted_proxies(section: &Section<'_>) -> Option<Vec<IpNet>> {
     };
     let items = section.items("trusted_proxies")?;
     Some(items.into_iter().filter_map(network).collect())
+}
+
+fn upgrades(section: &Section<'_>) -> Option<Vec<String>> {
+    let is_token = |text: &str| HeaderName::try_from(text).is_ok();
+    let protocol = |item: Item<'_>| {
+        let text = item.text().unwrap_or_default();
+        let (name, version) = text.split_once('/').unwrap_or((text, "any"));
+        if is_token(name) && is_token(version) {
+            return Some(text.to_ascii_lowercase());
+        }
+        item.fault(format!(
+            "{text:?} is not the name of a protocol such as websocket"
+        ));
+        None
+    };
+    let items = section.items("upgrades")?;
+    Some(items.into_iter().filter_map(protocol).collect())
 }

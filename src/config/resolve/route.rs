@@ -59,14 +59,31 @@ impl Names<'_> {
     }
 }
 
+/// A prefix that requests can begin with. Clients resolve `.` and `..` before they ask.
 fn route_path(text: &str) -> Result<Box<str>, &'static str> {
-    let plain = text.starts_with('/')
+    let is_plain = text.starts_with('/')
         && !text.contains(['?', '#'])
         && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if plain {
+    if !is_plain {
+        return Err("is not a path prefix such as /api");
+    }
+    if text.contains('*') {
+        return Err("is a prefix as it is; leave the * out");
+    }
+    if text.contains("//") {
+        return Err("has an empty segment (//)");
+    }
+    if text.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err("has a segment . or .., which no request has");
+    }
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if text.split('%').skip(1).all(is_escape) {
         Ok(text.into())
     } else {
-        Err("is not a path prefix such as /api")
+        Err("has a % that begins no escape such as %20")
     }
 }
 

@@ -159,13 +159,16 @@ fn an_upstream_needs_backends() {
     }
 }
 
+fn with_routes(routes: &str) -> String {
+    format!(
+        "upstreams: {{ app: {{ backends: [http://a] }} }}\nhttp:\n  - listen: 127.0.0.1:1\n    routes: {routes}\n"
+    )
+}
+
 /// Checks the faults of these routes.
 #[track_caller]
 fn check_routes(routes: &str, expected: &[&str]) {
-    let yaml = format!(
-        "upstreams: {{ app: {{ backends: [http://a] }} }}\nhttp:\n  - listen: 127.0.0.1:1\n    routes: {routes}\n"
-    );
-    check_faults(&yaml, expected);
+    check_faults(&with_routes(routes), expected);
 }
 
 #[test]
@@ -260,4 +263,93 @@ fn an_access_log_that_cannot_be_opened_is_a_fault() {
     );
     // What is off is not opened.
     check("off", &format!("{directory}/none/a.log"), None);
+}
+
+#[test]
+fn a_path_that_no_request_has_is_refused() {
+    for (path, fault) in [
+        ("/v1/*", "is a prefix as it is; leave the * out"),
+        ("/*/x", "is a prefix as it is; leave the * out"),
+        ("/a//b", "has an empty segment (//)"),
+        ("//", "has an empty segment (//)"),
+        ("/a/../b", "has a segment . or .., which no request has"),
+        ("/a/.", "has a segment . or .., which no request has"),
+        ("/%%zz", "has a % that begins no escape such as %20"),
+        ("/a%2", "has a % that begins no escape such as %20"),
+        ("/a?b", "is not a path prefix such as /api"),
+    ] {
+        let expected = format!("4:22: http[1].routes[1].path \"{path}\" {fault}");
+        check_routes(
+            &format!("[{{ path: \"{path}\", upstream: app }}]"),
+            &[&expected],
+        );
+    }
+    let fine = [
+        "/",
+        "/a/",
+        "/.a/b..",
+        "/...",
+        "/a%20b%2F",
+        "/~a:@!$&'()+,;=",
+    ];
+    let routes = fine.map(|path| format!("{{ path: \"{path}\", upstream: app }}"));
+    let yaml = with_routes(&format!("[{}]", routes.join(", ")));
+    assert_eq!(load_file(&yaml).unwrap().http.len(), 1);
+}
+
+#[test]
+fn header_rules_must_not_contradict_each_other() {
+    for (rules, expected) in [
+        (
+            "{ remove: [Host] }",
+            "4:59: http[1].routes[1].request_headers.remove[1] is what every request needs",
+        ),
+        (
+            "{ set: { host: \"\" } }",
+            "4:63: http[1].routes[1].request_headers.set.host is not a host such as app.internal:8080",
+        ),
+        (
+            "{ set: { host: user@a } }",
+            "4:63: http[1].routes[1].request_headers.set.host is not a host such as app.internal:8080",
+        ),
+        (
+            "{ set: { X-A: 1, x-a: 2 } }",
+            "4:70: http[1].routes[1].request_headers.set.x-a is set twice, as upper and lower case are the same",
+        ),
+        (
+            "{ remove: [X-A], set: { x-a: 2 } }",
+            "4:77: http[1].routes[1].request_headers.set.x-a is removed, too; to set it is enough, as that replaces what came",
+        ),
+        (
+            "{ remove: [Connection] }",
+            "4:59: http[1].routes[1].request_headers.remove[1] belongs to the connection; the balancer sets it itself",
+        ),
+    ] {
+        check_routes(
+            &format!("[{{ upstream: app, request_headers: {rules} }}]"),
+            &[expected],
+        );
+    }
+    let fine = "[{ upstream: app, request_headers: { set: { Host: \"[::1]:80\" } } }]";
+    assert_eq!(load_file(&with_routes(fine)).unwrap().http.len(), 1);
+}
+
+#[test]
+fn an_upgrade_is_a_protocol() {
+    let routes = "[{ upstream: app }]\n    upgrades";
+    check_routes(
+        &format!("{routes}: [web socket, \"\", [a], a/b/c, h2/]"),
+        &[
+            "5:16: http[1].upgrades[1] \"web socket\" is not the name of a protocol such as websocket",
+            "5:28: http[1].upgrades[2] \"\" is not the name of a protocol such as websocket",
+            "5:32: http[1].upgrades[3] \"\" is not the name of a protocol such as websocket",
+            "5:37: http[1].upgrades[4] \"a/b/c\" is not the name of a protocol such as websocket",
+            "5:44: http[1].upgrades[5] \"h2/\" is not the name of a protocol such as websocket",
+        ],
+    );
+    let fine = with_routes(&format!("{routes}: [WebSocket, TLS/1.0]"));
+    assert_eq!(
+        load_file(&fine).unwrap().http[0].upgrades,
+        ["websocket", "tls/1.0"]
+    );
 }
