@@ -33,7 +33,7 @@ pub struct TestBackend {
     #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
     pub delay: Duration,
     /// Share of answers that are a 500, from 0 to 1; /health never is
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, value_parser = share, default_value_t = 0.0)]
     pub fail_rate: f64,
 }
 
@@ -118,6 +118,13 @@ impl TestBackend {
             format!("{name} {} {}\n", request.method(), request.uri()),
         )
     }
+}
+
+fn share(text: &str) -> Result<f64, &'static str> {
+    let share = text.parse().ok();
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or("must be a number from 0 to 1")
 }
 
 fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {

@@ -100,6 +100,12 @@ fn an_access_log_that_may_not_be_opened_is_named() {
 fn bad_usage_ends_with_1() {
     check_ends(&["--no-such-flag"], 1, "error: unexpected argument");
     check_ends(&["no-such-command"], 1, "error: unrecognized subcommand");
+    for share in ["2", "nan", "-0.1", "1.01", "half"] {
+        let expected = format!(
+            "error: invalid value '{share}' for '--fail-rate <FAIL_RATE>': must be a number from 0 to 1"
+        );
+        check_ends(&["backend", &format!("--fail-rate={share}")], 1, &expected);
+    }
     check_ends(&["--version"], 0, "");
     check_ends(&["--help"], 0, "");
 }
