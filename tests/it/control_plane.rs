@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     net::SocketAddr,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +16,8 @@ use rustix::process::Signal;
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::support::{
-    FakeBackend, KeptClient, Mood, MoodyBackend, Process, SteadyClient, TestApp, eventually, yaml,
+    FakeBackend, KeptClient, Mood, MoodyBackend, Process, SteadyClient, TestApp, eventually, weir,
+    yaml,
 };
 
 const OK: &str = "weir_config_reloads_total{result=\"ok\"}";
@@ -176,4 +179,46 @@ async fn a_draining_backends_health_is_told() {
         assert_eq!(app.metric(&condition).await, 1);
         assert_eq!(app.metric(&leaving.metric("available")).await, 0);
     }
+}
+
+#[test]
+fn what_a_backend_starts_with_is_no_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    let with_state = |state: &str| {
+        let backends =
+            format!("[http://127.0.0.1:1, {{ url: http://127.0.0.1:2, state: {state} }}]");
+        let yaml = format!(
+            "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\n\
+             upstreams: {{ app: {{ backends: {backends} }} }}\n"
+        );
+        fs::write(&file, yaml).unwrap();
+    };
+    with_state("disabled");
+    let arguments = [
+        "--config",
+        file.to_str().unwrap(),
+        "--admin-listen=127.0.0.1:0",
+    ];
+    let mut child = weir()
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut changes_until = |message: &str| {
+        let mut changes = 0;
+        loop {
+            let line = lines.next().expect("it runs").unwrap();
+            changes += usize::from(line.contains("operator changed a backend"));
+            if line.contains(message) {
+                return changes;
+            }
+        }
+    };
+    assert_eq!(changes_until("\"serving\""), 0);
+    with_state("draining");
+    assert_eq!(changes_until("configuration reloaded"), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -58,7 +58,9 @@ impl Upstreams {
         }
         let is_operators =
             |condition| matches!(condition, Condition::Draining | Condition::Disabled);
-        if before != condition && (is_operators(before) || is_operators(condition)) {
+        let is_first = !std::mem::replace(&mut record.is_settled, true);
+        let is_changed = before != condition && !is_first;
+        if is_changed && (is_operators(before) || is_operators(condition)) {
             let (upstream, backend) = (upstream.name(), &member.backend);
             let (from, to) = (before.label(), condition.label());
             tracing::info!(upstream, %backend, from, to, "operator changed a backend");

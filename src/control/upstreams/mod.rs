@@ -55,6 +55,8 @@ struct BackendRecord {
     ejections: EjectionTracker,
     /// When it came back, while it may still be starting slowly.
     back_since: Option<Instant>,
+    /// Whether its condition was noted before; what it begins with is no change.
+    is_settled: bool,
 }
 
 impl BackendRecord {
@@ -67,6 +69,7 @@ impl BackendRecord {
             prober: None,
             ejections: EjectionTracker::default(),
             back_since: None,
+            is_settled: false,
         }
     }
 }
