@@ -63,6 +63,8 @@ pub(super) fn parse(source: SourceFile) -> Result<Document, ConfigErrors> {
     let source = Arc::new(source);
     let mut options = Options::default();
     options.with_snippet = false;
+    // `off` and `yes` stay what was written, for those to read who want a boolean.
+    options.strict_booleans = true;
     let root = serde_saphyr::from_str_with_options::<Option<Spanned<Node>>>(&source.text, options);
     match root {
         Ok(Some(root)) => Ok(Document { source, root }),

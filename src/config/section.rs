@@ -161,6 +161,21 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// The value of `key`, which may also be `none`, and is that where it is absent.
+    pub(super) fn value_or_none<T, E: Display>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let parse = |text: &str| match text {
+            "none" => Ok(None),
+            _ => parse(text)
+                .map(Some)
+                .map_err(|error| format!("{error}, or none")),
+        };
+        self.value(key, None, parse).flatten()
+    }
+
     /// Where the value of `key` is given; nowhere if it is not.
     pub(super) fn place(&self, key: &'static str, outside: Option<Override<'_>>) -> Place {
         match (outside, self.take(key)) {

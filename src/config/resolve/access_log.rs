@@ -7,7 +7,6 @@ use crate::config::{AccessLog, LogFormat, LogTarget, section::Section};
 /// Reads the section; `None` where nothing is to be logged.
 pub(super) fn access_log(section: Section<'_>) -> Option<AccessLog> {
     let format = section.value("format", None, |text| match text {
-        // To YAML, `off` is a boolean.
         "off" | "false" => Ok(None),
         "json" => Ok(Some(LogFormat::Json)),
         "combined" => Ok(Some(LogFormat::Combined)),

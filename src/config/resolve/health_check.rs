@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use crate::{
     config::{
         HealthCheck, Probe,
-        resolve::units::{MILLIS_100, duration, number},
+        resolve::units::{MILLIS_100, boolean, duration, number},
         section::Section,
     },
     health::HealthThresholds,
@@ -43,9 +43,9 @@ pub(super) fn health_check(section: Section<'_>) -> Option<HealthCheck> {
 fn probe(section: &Section<'_>) -> Option<Probe> {
     let path = section.value("http", None, probe_path);
     let status = section.value("status", None, status);
-    let tcp = section.value("tcp", None, |text| match text {
-        "true" => Ok(Probe::Tcp),
-        _ => Err("must be true"),
+    let tcp = section.value("tcp", None, |text| match boolean(text) {
+        Ok(true) => Ok(Probe::Tcp),
+        Ok(false) | Err(_) => Err("must be true"),
     });
     let grpc = section.value("grpc", None, |text| {
         Ok::<_, &str>(Probe::Grpc(text.to_owned()))

@@ -180,7 +180,8 @@ fn connections(root: &Section<'_>) -> Connections {
     };
     let connections = Connections {
         limit: section.value("limit", None, |text| number(text, CONNECTIONS)),
-        per_client_limit: section.value("per_client_limit", None, |text| number(text, CONNECTIONS)),
+        per_client_limit: section
+            .value_or_none("per_client_limit", |text| number(text, CONNECTIONS)),
         head_limit: section
             .value("head_limit", None, head_limit)
             .unwrap_or(HEAD_LIMIT),

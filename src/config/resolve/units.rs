@@ -66,11 +66,11 @@ pub(super) fn percent(text: &str, bounds: RangeInclusive<u32>) -> Result<u32, St
         .ok_or_else(|| format!("must be from {}% to {}%", bounds.start(), bounds.end()))
 }
 
-/// Reads `true` or `false`.
+/// Reads `true` or `false`, or another of YAML's words for them.
 pub(super) fn boolean(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" => Ok(true),
+        "false" | "no" | "off" | "n" => Ok(false),
         _ => Err("must be true or false"),
     }
 }

@@ -71,10 +71,9 @@ fn upstream(name: &str, section: Section<'_>) -> Upstream {
             defaults.response_timeout,
         ),
         idle_timeout: timeout("idle_timeout", MILLIS_100..=DAY, defaults.idle_timeout),
-        total_timeout: section.value("total_timeout", None, |text| {
-            duration(text, MILLIS_100..=DAY)
-        }),
-        in_flight_limit: section.value("in_flight_limit", None, |text| number(text, IN_FLIGHT)),
+        total_timeout: section
+            .value_or_none("total_timeout", |text| duration(text, MILLIS_100..=DAY)),
+        in_flight_limit: section.value_or_none("in_flight_limit", |text| number(text, IN_FLIGHT)),
         queue: queue(section.section("queue"), defaults.queue),
         retry_percent: section
             .value("retry_budget", None, |text| percent(text, 0..=100))
