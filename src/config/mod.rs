@@ -18,6 +18,7 @@ mod access_log;
 mod diagnostic;
 mod document;
 mod http;
+mod item;
 mod overrides;
 mod resolve;
 mod section;

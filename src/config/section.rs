@@ -7,6 +7,7 @@ use serde_saphyr::{Location, Spanned};
 use crate::config::{
     diagnostic::{Diagnostic, Place},
     document::{Document, Node},
+    item::Item,
     overrides::Override,
 };
 
@@ -41,7 +42,7 @@ impl<'a> Section<'a> {
         Self::new(document, faults, String::new(), Some(&document.root))
     }
 
-    fn new(
+    pub(super) fn new(
         document: &'a Document,
         faults: &'a RefCell<Vec<Diagnostic>>,
         path: String,
@@ -359,37 +360,6 @@ impl<'a> Section<'a> {
             return key.to_owned();
         }
         format!("{}.{key}", self.path)
-    }
-}
-
-/// One element of a list, or one value of a map.
-#[derive(Clone, Debug)]
-pub(super) struct Item<'a> {
-    document: &'a Document,
-    faults: &'a RefCell<Vec<Diagnostic>>,
-    path: String,
-    node: &'a Spanned<Node>,
-}
-
-impl<'a> Item<'a> {
-    /// The element as a map.
-    pub(super) fn section(self) -> Section<'a> {
-        Section::new(self.document, self.faults, self.path, Some(self.node))
-    }
-
-    /// The element as a plain value; `None` if it is none.
-    pub(super) fn text(&self) -> Option<&'a str> {
-        match &self.node.value {
-            Node::Scalar(text) => Some(text),
-            Node::Null | Node::List(_) | Node::Map(_) => None,
-        }
-    }
-
-    /// Reports a fault of this element.
-    pub(super) fn fault(&self, message: impl Display) {
-        let message = format!("{} {message}", self.path);
-        let place = self.document.place(self.node.referenced);
-        self.faults.borrow_mut().push(Diagnostic { place, message });
     }
 }
 

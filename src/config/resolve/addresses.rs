@@ -32,9 +32,11 @@ impl Addresses {
             place: section.place(key, outside),
         };
         if let Some(other) = self.0.iter().find(|other| clash(addr, other.addr)) {
-            let place = match &added.place {
-                Place::Nowhere => &other.place,
-                place => place,
+            let is_default = added.place == Place::Nowhere;
+            let place = if is_default {
+                &other.place
+            } else {
+                &added.place
             };
             let message = format!(
                 "{} {addr} and {} {} are in each other's way",

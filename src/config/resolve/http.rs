@@ -11,13 +11,14 @@ use ipnet::IpNet;
 use crate::{
     config::{
         Http, Upstream,
+        item::Item,
         resolve::{
             addresses::Addresses,
             route::{Names, route},
             units::{address, number, size},
             upstream::SHORT_FORM,
         },
-        section::{Item, Section},
+        section::Section,
     },
     route::{Route, Router},
 };

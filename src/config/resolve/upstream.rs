@@ -18,11 +18,12 @@ use crate::{
     balance::{HashKey, Policy},
     config::{
         AdminState, BackendAddr, Queue, Scheme, Tls, Upstream, WeightedBackend, WhenAllDown,
+        item::Item,
         resolve::{
             health_check::health_check,
             units::{DAY, MILLIS_100, TIMEOUT, duration, number, percent},
         },
-        section::{Item, Section},
+        section::Section,
     },
     ejection::EjectionPolicy,
 };

@@ -1,0 +1,85 @@
+//! Listeners beside each other.
+
+use super::{Flags, check_faults, load, load_file};
+
+#[test]
+fn listeners_must_not_be_in_each_others_way() {
+    let with = |redirect: &str, admin: &str, first: &str, second: &str| {
+        let listener =
+            |listen| format!("  - listen: {listen}\n    routes: [{{ path: /, upstream: app }}]\n");
+        format!(
+            "redirect: {{ cdn_host: cdn, listen: \"{redirect}\" }}\nadmin: {{ listen: \"{admin}\" }}\n\
+             http:\n{}{}upstreams: {{ app: {{ backends: [\"http://a:1\"] }} }}\n",
+            listener(first),
+            listener(second)
+        )
+    };
+    let local = |port: u16| format!("127.0.0.1:{port}");
+    let check = |addrs: [String; 4], expected: &[&str]| {
+        let [redirect, admin, first, second] = addrs;
+        let yaml = with(&redirect, &admin, &first, &second);
+        match expected {
+            [] => drop(load_file(&yaml).unwrap()),
+            _ => check_faults(&yaml, expected),
+        }
+    };
+    check([local(1), local(2), local(3), local(4)], &[]);
+    check([local(0), local(0), local(0), local(0)], &[]);
+    check(
+        [local(1), local(2), local(3), "127.0.0.2:3".to_owned()],
+        &[],
+    );
+    check(
+        [local(1), local(2), local(3), "0.0.0.0:3".to_owned()],
+        &["6:13: http[2].listen 0.0.0.0:3 and http[1].listen 127.0.0.1:3 are in each other's way"],
+    );
+    check(
+        [local(1), local(1), local(3), local(4)],
+        &["1:36: redirect.listen 127.0.0.1:1 and admin.listen 127.0.0.1:1 are in each other's way"],
+    );
+    check(
+        [local(1), local(2), "0.0.0.0:2".to_owned(), local(4)],
+        &["4:13: http[1].listen 0.0.0.0:2 and admin.listen 127.0.0.1:2 are in each other's way"],
+    );
+    check(
+        ["[::]:4".to_owned(), local(2), local(3), local(4)],
+        &["6:13: http[2].listen 127.0.0.1:4 and redirect.listen [::]:4 are in each other's way"],
+    );
+    check(
+        [local(1), local(2), local(3), local(3)],
+        &[
+            "6:13: http[2].listen 127.0.0.1:3 and http[1].listen 127.0.0.1:3 are in each other's way",
+        ],
+    );
+}
+
+#[test]
+fn the_place_of_a_clash_is_what_was_written() {
+    for (yaml, expected) in [
+        (
+            "port: 8404\nbackends: [http://a]\n",
+            "1:7: port 0.0.0.0:8404 and admin.listen 127.0.0.1:8404 are in each other's way",
+        ),
+        (
+            "redirect: { cdn_host: a }\nadmin: { listen: 0.0.0.0:50051 }\n",
+            "2:18: redirect.listen 0.0.0.0:50051 and admin.listen 0.0.0.0:50051 are in each other's way",
+        ),
+        (
+            "redirect: { cdn_host: a, listen: nowhere }\nadmin: { listen: 0.0.0.0:50051 }\n",
+            "1:34: redirect.listen \"nowhere\" is not an address and port such as 127.0.0.1:8404 or [::]:50051",
+        ),
+    ] {
+        check_faults(yaml, &[expected]);
+    }
+    let admin = Flags {
+        admin_listen: Some("127.0.0.1:50051".to_owned()),
+        ..Flags::default()
+    };
+    let text = load("redirect: { cdn_host: a }\n", admin, &[])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        text,
+        "error: --admin-listen: redirect.listen 0.0.0.0:50051 and admin.listen 127.0.0.1:50051 are in each other's way"
+    );
+}
