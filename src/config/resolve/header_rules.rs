@@ -26,7 +26,7 @@ pub(super) fn header_rules(section: Section<'_>) -> HeaderRules {
 fn removable(text: &str) -> Result<HeaderName, &'static str> {
     let name = header_name(text)?;
     if name == header::HOST {
-        return Err("is what every request needs");
+        return Err("is Host, which every request needs");
     }
     Ok(name)
 }

@@ -302,7 +302,7 @@ fn header_rules_must_not_contradict_each_other() {
     for (rules, expected) in [
         (
             "{ remove: [Host] }",
-            "4:59: http[1].routes[1].request_headers.remove[1] is what every request needs",
+            "4:59: http[1].routes[1].request_headers.remove[1] is Host, which every request needs",
         ),
         (
             "{ set: { host: \"\" } }",
