@@ -216,9 +216,10 @@ fn what_a_backend_starts_with_is_no_change() {
             }
         }
     };
-    assert_eq!(changes_until("\"serving\""), 0);
+    let at_start = changes_until("\"serving\"");
     with_state("draining");
-    assert_eq!(changes_until("configuration reloaded"), 1);
+    let at_reload = changes_until("configuration reloaded");
     child.kill().unwrap();
     child.wait().unwrap();
+    assert_eq!((at_start, at_reload), (0, 1));
 }
