@@ -1,7 +1,5 @@
 //! From host and path to an upstream. Pure.
 
-use std::borrow::Cow;
-
 use crate::header_rules::HeaderRules;
 
 mod normal_path;
@@ -18,7 +16,7 @@ pub struct Route {
     /// The host that it is for, in lower case and without a port; any if `None`.
     pub host: Option<Box<str>>,
     /// The path that it begins with, whole segments only: `/a` matches `/a` and `/a/b`, not `/ab`.
-    /// A [`Router`] has it in its normal form; one without that matches nothing.
+    /// In its normal form.
     pub path: Box<str>,
     /// Whether `path` is taken off before the request is forwarded.
     pub prefix: Prefix,
@@ -77,11 +75,6 @@ pub enum Prefix {
 impl Router {
     /// Orders routes: those with a host first, longer paths before shorter ones.
     pub fn new(mut routes: Vec<Route>) -> Self {
-        for route in &mut routes {
-            if let Ok(path) = normal_path(&route.path).map(Cow::into_owned) {
-                route.path = path.into();
-            }
-        }
         routes.sort_by_key(|route| (route.host.is_none(), std::cmp::Reverse(route.path.len())));
         Self(routes.into())
     }
@@ -155,13 +148,6 @@ mod tests {
                 "{host}{path}"
             );
         }
-    }
-
-    #[test]
-    fn routes_are_normal_too() {
-        let router = Router::new(vec![route(None, "/%61//b%20c", 0)]);
-        let path = normal_path("/a/b%20c/d").unwrap();
-        assert!(router.route("x", &path).is_some());
     }
 
     #[test]

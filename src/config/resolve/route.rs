@@ -7,7 +7,7 @@ use crate::{
         resolve::{header_rules::header_rules, units::boolean},
         section::Section,
     },
-    route::{Prefix, Route},
+    route::{Prefix, Route, normal_path},
 };
 
 /// The names that a route may lead to.
@@ -59,31 +59,21 @@ impl Names<'_> {
     }
 }
 
-/// A prefix that requests can begin with. Clients resolve `.` and `..` before they ask.
-fn route_path(text: &str) -> Result<Box<str>, &'static str> {
+/// A prefix that requests can begin with, in the one way that routes are compared in.
+fn route_path(text: &str) -> Result<Box<str>, String> {
     let is_plain = text.starts_with('/')
         && !text.contains(['?', '#'])
         && text.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_plain {
-        return Err("is not a path prefix such as /api");
+        return Err("is not a path prefix such as /api".to_owned());
     }
     if text.contains('*') {
-        return Err("is a prefix as it is; leave the * out");
+        return Err("is a prefix as it is; leave the * out".to_owned());
     }
-    if text.contains("//") {
-        return Err("has an empty segment (//)");
-    }
-    if text.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return Err("has a segment . or .., which no request has");
-    }
-    let is_escape = |rest: &str| {
-        let digits = rest.as_bytes().get(..2);
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
-    if text.split('%').skip(1).all(is_escape) {
-        Ok(text.into())
-    } else {
-        Err("has a % that begins no escape such as %20")
+    match normal_path(text) {
+        Ok(normal) if normal == text => Ok(text.into()),
+        Ok(normal) => Err(format!("is another way to write {normal}; write that")),
+        Err(fault) => Err(format!("is no path: {fault}")),
     }
 }
 

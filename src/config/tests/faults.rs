@@ -270,12 +270,12 @@ fn a_path_that_no_request_has_is_refused() {
     for (path, fault) in [
         ("/v1/*", "is a prefix as it is; leave the * out"),
         ("/*/x", "is a prefix as it is; leave the * out"),
-        ("/a//b", "has an empty segment (//)"),
-        ("//", "has an empty segment (//)"),
-        ("/a/../b", "has a segment . or .., which no request has"),
-        ("/a/.", "has a segment . or .., which no request has"),
-        ("/%%zz", "has a % that begins no escape such as %20"),
-        ("/a%2", "has a % that begins no escape such as %20"),
+        ("/a//b", "is another way to write /a/b; write that"),
+        ("//", "is another way to write /; write that"),
+        ("/a/../b", "is another way to write /b; write that"),
+        ("/%61dmin", "is another way to write /admin; write that"),
+        ("/%%zz", "is no path: the path has a malformed escape"),
+        ("/../a", "is no path: the path climbs above the root"),
         ("/a?b", "is not a path prefix such as /api"),
     ] {
         let expected = format!("4:22: http[1].routes[1].path \"{path}\" {fault}");
@@ -284,14 +284,7 @@ fn a_path_that_no_request_has_is_refused() {
             &[&expected],
         );
     }
-    let fine = [
-        "/",
-        "/a/",
-        "/.a/b..",
-        "/...",
-        "/a%20b%2F",
-        "/~a:@!$&'()+,;=",
-    ];
+    let fine = ["/", "/a/", "/.a/b..", "/...", "/a%20b/", "/~a:@!$&'()+,;="];
     let routes = fine.map(|path| format!("{{ path: \"{path}\", upstream: app }}"));
     let yaml = with_routes(&format!("[{}]", routes.join(", ")));
     assert_eq!(load_file(&yaml).unwrap().http.len(), 1);
