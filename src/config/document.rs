@@ -5,7 +5,7 @@
 
 use std::{fmt, fs, path::Path, sync::Arc};
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Options, Spanned, UserMessageFormatter};
 
 use crate::config::diagnostic::{ConfigErrors, Diagnostic, Place, SourceFile};
@@ -154,8 +154,11 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Scalar(value.to_string()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    /// No setting is one, and to a header `1.10` is not `1.1`.
+    fn visit_f64<E: Error>(self, _value: f64) -> Result<Node, E> {
+        Err(E::custom(
+            "a number with a point or an exponent must stand in quotes",
+        ))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {

@@ -358,3 +358,25 @@ fn faults_show_what_was_written() {
         "4:22: upstreams.app.in_flight_limit \"no\" must be a whole number from 1 to 1000000, or none",
     );
 }
+
+/// The parser would make another text of it.
+#[test]
+fn a_number_that_would_be_written_otherwise_is_refused() {
+    let file = |value: &str| {
+        format!(
+            "upstreams: {{ app: {{ backends: [http://a] }} }}\nhttp:\n  - listen: 127.0.0.1:1\n    \
+             routes: [{{ upstream: app, request_headers: {{ set: {{ X-Version: {value} }} }} }}]\n"
+        )
+    };
+    for value in ["1.10", "1e3"] {
+        let errors = load_file(&file(value)).unwrap_err().to_string();
+        let fault = "a number with a point or an exponent must stand in quotes";
+        assert!(
+            errors.contains(fault) && errors.contains(":4:68"),
+            "{errors}"
+        );
+    }
+    for value in ["\"1.10\"", "1.10.2", "110"] {
+        load_file(&file(value)).unwrap();
+    }
+}
