@@ -1,8 +1,4 @@
 //! A request's attempts: it is sent to one backend after another until one answers.
-//!
-//! What may be sent again: anything, while nothing of it was delivered (no connection; an HTTP/2
-//! backend that says so); an idempotent request of which nothing came back, on a fresh connection
-//! if it was on a kept one, and to one other backend. A `POST` is never delivered twice.
 
 use std::{error::Error as _, future::poll_fn, io, rc::Rc};
 
@@ -18,6 +14,7 @@ use crate::{
         http::{
             backend_conn::BackendConn,
             connecting::{Freshness, Reuse},
+            history::{ATTEMPTS_MAX, Again, Failure, History, Next},
             lease::Lease,
             record::Record,
             sending::Sending,
@@ -54,73 +51,12 @@ pub(super) struct Answered {
     pub(super) method: Method,
 }
 
-/// Why an attempt failed.
-struct Failure {
-    error: ForwardError,
-    /// Whether the request may be sent again.
-    again: Again,
-    /// Whether it counts towards an ejection of the backend.
-    blames_backend: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Again {
-    /// Never.
-    No,
-    /// To another backend: this one cannot be reached, or is leaving.
-    Elsewhere,
-    /// On a fresh connection, to the same backend first.
-    Afresh,
-}
-
-/// What was tried so far, and so what may be tried next.
-struct History {
-    tried: Vec<usize>,
-    attempts: usize,
-    reuse: Reuse,
-    was_lost: bool,
-}
-
-enum Next {
-    SameBackend,
-    AnotherBackend,
-}
-
-impl History {
-    fn new() -> Self {
-        Self {
-            tried: Vec::new(),
-            attempts: 0,
-            reuse: Reuse::Allowed,
-            was_lost: false,
-        }
-    }
-
-    fn next(&mut self, backend: usize, failure: &Failure) -> Option<Next> {
-        // Whoever had it did not survive it, perhaps because of it: one more, and no further.
-        let is_lost = matches!(failure.error, ForwardError::NoResponse);
-        let is_hopeless = is_lost && self.was_lost;
-        self.was_lost |= is_lost;
-        self.attempts += 1;
-        if failure.again == Again::No || is_hopeless || self.attempts >= ATTEMPTS_MAX {
-            return None;
-        }
-        // The others that were kept may be as stale.
-        if failure.again == Again::Afresh && self.reuse == Reuse::Allowed {
-            self.reuse = Reuse::Forbidden;
-            return Some(Next::SameBackend);
-        }
-        self.tried.push(backend);
-        Some(Next::AnotherBackend)
-    }
-}
-
 impl Work<'_> {
     /// Sends the request until a backend answers, or nothing more may be tried.
     pub(super) async fn run(&mut self) -> Result<Answered, ForwardError> {
         let budget = self.worker.retry_budgets.of(self.upstream.id);
         budget.deposit(self.upstream.settings.retry_percent);
-        let mut history = History::new();
+        let mut history = History::default();
         let mut in_flight = self.begin(&history.tried).await?;
         loop {
             if let Some(record) = &mut self.record {
@@ -324,16 +260,6 @@ impl Deadline {
     }
 }
 
-impl Failure {
-    fn new(error: ForwardError, again: Again) -> Self {
-        Self {
-            blames_backend: error.blames_backend(),
-            error,
-            again,
-        }
-    }
-}
-
 /// How long a request may wait for the head of its response, all attempts together.
 pub(super) fn longest_wait(upstream: &config::Upstream) -> Duration {
     let connecting = upstream.connect_timeout.saturating_mul(ATTEMPTS_MAX as u32);
@@ -377,6 +303,4 @@ fn is_nonsense(error: &hyper::Error) -> bool {
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_UNAVAILABLE: &str = "14";
-/// A client waits for all of them; more only prolong an outage.
-const ATTEMPTS_MAX: usize = 4;
 const BODY_MARGIN: Duration = Duration::from_millis(500);

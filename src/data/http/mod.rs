@@ -23,6 +23,7 @@ mod connecting;
 mod forward;
 mod head_limit;
 mod headers;
+mod history;
 mod keep_alive;
 mod lease;
 mod record;
