@@ -71,6 +71,7 @@ impl Connection {
     pub(in crate::data) fn new(worker: Rc<WorkerContext>, face: Face, protocol: Protocol) -> Self {
         let now = Instant::now();
         let age_limit_at = now + spread(worker.connections.age_limit);
+        let stall_timeout = worker.connections.idle_timeout;
         Self {
             worker,
             face,
@@ -83,7 +84,7 @@ impl Connection {
             unsent: Cell::new(false),
             left_unread: Cell::new(false),
             call_deadline: Cell::new(None),
-            stall_timeout: Cell::new(Duration::ZERO),
+            stall_timeout: Cell::new(stall_timeout),
             head_since: Cell::new(None),
             leaving: Cell::new(None),
             ended: Cell::new(None),

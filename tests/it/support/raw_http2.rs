@@ -149,7 +149,7 @@ impl RawHttp2 {
                 }
             }
         };
-        timeout(PATIENCE, reading).await.expect("never closed");
+        timeout(4 * PATIENCE, reading).await.expect("never closed");
         code
     }
 }
