@@ -7,32 +7,20 @@ use http::{HeaderMap, Request};
 use tokio::time::timeout;
 
 use crate::support::{
-    GrpcClient, KeptClient, RecordingBackend, Wire, eventually, get, ok,
-    raw_http2::{self, END_HEADERS, END_STREAM, HEADERS, SETTINGS},
+    GrpcClient, KeptClient, RecordingBackend, eventually, get, ok,
+    raw_http2::{self, HEADERS},
     start_balancer,
 };
 
 /// One worker, so that there is one set of connections.
 const ONE_WORKER: &str = "workers: 1\n";
 
-/// Speaks HTTP/2 with these settings; answers the requests of a connection, counted from 1, that
-/// it `answers`, and says nothing to the others.
-async fn speak_http2(mut wire: Wire, settings: &[u8], answers: impl Fn(usize) -> bool) {
-    wire.send(raw_http2::frame(SETTINGS, 0, 0, settings)).await;
-    let (mut received, mut seen) = (Vec::new(), 0);
-    while let Some(bytes) = wire.bytes().await {
-        received.extend(bytes);
-        let frames = raw_http2::frames(&received);
-        let heads = frames.iter().filter(|frame| frame.kind == HEADERS);
-        for head in heads.skip(seen) {
-            seen += 1;
-            if answers(seen) {
-                // `:status 200`, by its index.
-                let flags = END_HEADERS | END_STREAM;
-                wire.send(raw_http2::frame(HEADERS, flags, head.stream, &[0x88]))
-                    .await;
-            }
-        }
+/// Answers the requests of a connection, counted from 1, that it `answers`, and says nothing to
+/// the others.
+fn only(answers: impl Fn(usize) -> bool) -> impl Fn(usize, u32) -> Vec<Vec<u8>> {
+    move |nth, stream| match answers(nth) {
+        true => vec![raw_http2::ok(stream)],
+        false => Vec::new(),
     }
 }
 
@@ -49,9 +37,10 @@ fn requests(backend: &RecordingBackend) -> Vec<usize> {
 /// As after a host died: nothing says that the connection is gone.
 #[tokio::test]
 async fn a_connection_that_went_silent_costs_one_timeout() {
-    let backend = RecordingBackend::scripted(|wire| async move {
+    let backend = RecordingBackend::scripted(|mut wire| async move {
         let is_first = wire.index() == 0;
-        speak_http2(wire, &[], |request| !is_first || request == 1).await;
+        wire.speak_http2(&[], only(|request| !is_first || request == 1))
+            .await;
     });
     let backend = backend.await;
     let url = format!("h2c://{}", backend.addr);
@@ -68,11 +57,12 @@ async fn a_connection_that_went_silent_costs_one_timeout() {
 /// Once it is known that a connection takes one stream at a time, nobody waits behind another.
 #[tokio::test]
 async fn what_a_connection_has_no_room_for_takes_another() {
-    let backend = RecordingBackend::scripted(|wire| async move {
+    let backend = RecordingBackend::scripted(|mut wire| async move {
         let is_first = wire.index() == 0;
         // MAX_CONCURRENT_STREAMS is 1.
         let settings = [0, 3, 0, 0, 0, 1];
-        speak_http2(wire, &settings, |request| !is_first || request == 1).await;
+        wire.speak_http2(&settings, only(|request| !is_first || request == 1))
+            .await;
     });
     let backend = backend.await;
     let app = start_balancer(&[format!("h2c://{}", backend.addr)], "", "", ONE_WORKER);

@@ -6,31 +6,14 @@ use bytes::Bytes;
 use tokio::{io::AsyncWriteExt as _, time::sleep};
 
 use crate::support::{
-    End, Http2Backend, Http2Script, KeptClient, RecordingBackend, Wire, get,
-    raw_http2::{self, END_HEADERS, END_STREAM, HEADERS, SETTINGS},
+    End, Http2Backend, Http2Script, KeptClient, RecordingBackend, get,
+    raw_http2::{self, HEADERS},
     start_balancer,
 };
 
 /// Longer than what a connection is idle for before it is parked: the time is what is tested.
 const PARKED: Duration = Duration::from_millis(1300);
 const BEGUN: &str = "POST /first HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n0123456789";
-
-/// Answers each request's head by one that ends the stream.
-async fn answers_at_once(mut wire: Wire) {
-    wire.send(raw_http2::frame(SETTINGS, 0, 0, &[])).await;
-    let (mut received, mut answered) = (Vec::new(), 0);
-    while let Some(bytes) = wire.bytes().await {
-        received.extend(bytes);
-        let frames = raw_http2::frames(&received);
-        let heads = frames.iter().filter(|frame| frame.kind == HEADERS);
-        for head in heads.skip(answered) {
-            answered += 1;
-            // `:status 200`, by its index.
-            let answer = raw_http2::frame(HEADERS, END_HEADERS | END_STREAM, head.stream, &[0x88]);
-            wire.send(answer).await;
-        }
-    }
-}
 
 /// Sends what looks like a request behind an answer that came early, once the connection would be
 /// parked if it were idle. Nobody may take it for one.
@@ -52,7 +35,11 @@ async fn ends_without_a_second_request(url: String, body: &str) {
 
 #[tokio::test]
 async fn the_rest_of_a_body_is_never_a_request() {
-    let backend = RecordingBackend::scripted(answers_at_once).await;
+    let backend = RecordingBackend::scripted(|mut wire| async move {
+        wire.speak_http2(&[], |_nth, stream| vec![raw_http2::ok(stream)])
+            .await;
+    });
+    let backend = backend.await;
     ends_without_a_second_request(format!("h2c://{}", backend.addr), "").await;
     let received = backend.received().concat();
     let frames = raw_http2::frames(&received);

@@ -6,7 +6,7 @@ use http::{HeaderMap, Request};
 use crate::support::{
     Ask, Ending, GrpcClient, Http2Backend, Http2Script, KeptClient, PairedBackend, Pairing,
     Protocol, RecordingBackend, Reply, ask, raw_http2,
-    raw_http2::{DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS},
+    raw_http2::{DATA, END_HEADERS, END_STREAM, HEADERS},
     start_balancer,
 };
 
@@ -89,22 +89,14 @@ async fn underscores_in_trailers_do_not_reach_backends() {
 #[tokio::test]
 async fn an_answer_to_head_that_ends_late_is_whole() {
     let backend = RecordingBackend::scripted(|mut wire| async move {
-        wire.send(raw_http2::frame(SETTINGS, 0, 0, &[])).await;
-        let (mut received, mut answered) = (Vec::new(), 0);
-        while let Some(bytes) = wire.bytes().await {
-            received.extend(bytes);
-            let frames = raw_http2::frames(&received);
-            let heads = frames.iter().filter(|frame| frame.kind == HEADERS);
-            for head in heads.skip(answered) {
-                answered += 1;
-                let block = [&[0x88], &raw_http2::block(&[("content-length", "5")])[..]].concat();
-                let answer = raw_http2::frame(HEADERS, END_HEADERS, head.stream, &block);
-                wire.send(answer).await;
-                tokio::task::yield_now().await;
-                wire.send(raw_http2::frame(DATA, END_STREAM, head.stream, &[]))
-                    .await;
-            }
-        }
+        wire.speak_http2(&[], |_nth, stream| {
+            let block = [&[0x88], &raw_http2::block(&[("content-length", "5")])[..]].concat();
+            vec![
+                raw_http2::frame(HEADERS, END_HEADERS, stream, &block),
+                raw_http2::frame(DATA, END_STREAM, stream, &[]),
+            ]
+        })
+        .await;
     });
     let backend = backend.await;
     let app = start_balancer(&[format!("h2c://{}", backend.addr)], "", "", "");

@@ -11,7 +11,7 @@ use crate::{
     support::{
         Answer, Ask, GrpcClient, Http2Backend, Http2Script, Protocol, RecordingBackend, Reply,
         RequestEnd, TestApp, ask, eventually, framed_call, grpc_request,
-        raw_http2::{self, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS},
+        raw_http2::{self, RST_STREAM},
         start_balancer,
     },
 };
@@ -117,25 +117,12 @@ async fn a_refused_stream_goes_to_another_backend() {
 async fn what_a_connection_refuses_is_sent_on_a_fresh_one() {
     let backend = RecordingBackend::scripted(|mut wire| async move {
         let is_first = wire.index() == 0;
-        wire.send(raw_http2::frame(SETTINGS, 0, 0, &[])).await;
-        let (mut received, mut seen) = (Vec::new(), 0);
-        while let Some(bytes) = wire.bytes().await {
-            received.extend(bytes);
-            let frames = raw_http2::frames(&received);
-            let heads = frames.iter().filter(|frame| frame.kind == HEADERS);
-            for head in heads.skip(seen) {
-                seen += 1;
-                let answer = match is_first && seen > 1 {
-                    // REFUSED_STREAM.
-                    true => raw_http2::frame(RST_STREAM, 0, head.stream, &[0, 0, 0, 7]),
-                    // `:status 200`, by its index.
-                    false => {
-                        raw_http2::frame(HEADERS, END_HEADERS | END_STREAM, head.stream, &[0x88])
-                    }
-                };
-                wire.send(answer).await;
-            }
-        }
+        wire.speak_http2(&[], |nth, stream| match is_first && nth > 1 {
+            // REFUSED_STREAM.
+            true => vec![raw_http2::frame(RST_STREAM, 0, stream, &[0, 0, 0, 7])],
+            false => vec![raw_http2::ok(stream)],
+        })
+        .await;
     });
     let backend = backend.await;
     let url = format!("h2c://{}", backend.addr);

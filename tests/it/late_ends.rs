@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::support::{
-    Ask, Protocol, RecordingBackend, Wire, ask,
-    raw_http2::{self, END_HEADERS, HEADERS, Outcome, POST, RawHttp2, SETTINGS, data, headers},
+    Ask, Protocol, RecordingBackend, ask,
+    raw_http2::{self, END_HEADERS, HEADERS, Outcome, POST, RawHttp2, data, headers},
     start_balancer,
 };
 
@@ -54,24 +54,17 @@ async fn an_upload_that_ends_late_is_answered_in_time() {
 
 #[tokio::test]
 async fn a_response_that_ends_late_is_no_fault() {
-    let backend = RecordingBackend::scripted(|mut wire: Wire| async move {
-        wire.send(raw_http2::frame(SETTINGS, 0, 0, &[])).await;
-        let (mut received, mut answered) = (Vec::new(), 0);
-        while let Some(bytes) = wire.bytes().await {
-            received.extend(bytes);
-            let frames = raw_http2::frames(&received);
-            let heads = frames.iter().filter(|frame| frame.kind == HEADERS);
-            for head in heads.skip(answered) {
-                answered += 1;
-                let fields = raw_http2::block(&[(":status", "200"), ("content-length", "5")]);
-                let frames = [
-                    raw_http2::frame(HEADERS, END_HEADERS, head.stream, &fields),
-                    data(head.stream, false, b"whole"),
-                    data(head.stream, true, b""),
-                ];
-                wire.send(frames.concat()).await;
-            }
-        }
+    let backend = RecordingBackend::scripted(|mut wire| async move {
+        wire.speak_http2(&[], |_nth, stream| {
+            let fields = raw_http2::block(&[(":status", "200"), ("content-length", "5")]);
+            let frames = [
+                raw_http2::frame(HEADERS, END_HEADERS, stream, &fields),
+                data(stream, false, b"whole"),
+                data(stream, true, b""),
+            ];
+            vec![frames.concat()]
+        })
+        .await;
     });
     let backend = backend.await;
     let url = format!("h2c://{}", backend.addr);

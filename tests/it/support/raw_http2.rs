@@ -201,6 +201,11 @@ pub fn data(stream: u32, end_stream: bool, bytes: &[u8]) -> Vec<u8> {
     frame(DATA, if end_stream { END_STREAM } else { 0 }, stream, bytes)
 }
 
+/// A whole response: `:status 200`, by its index.
+pub fn ok(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88])
+}
+
 /// The pseudo-headers of a plain request.
 pub const GET: [(&str, &str); 4] = [
     (":method", "GET"),

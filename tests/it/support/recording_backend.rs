@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::support::{
     ok,
+    raw_http2::{self, HEADERS, SETTINGS},
     strict_http1::{Fault, RawRequest, parse_head, parse_request},
 };
 
@@ -217,6 +218,29 @@ impl Wire {
     /// Sends bytes; whether they can still arrive.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// Speaks HTTP/2 with these settings: answers each request's head, counted from 1, by the parts
+    /// that `answer` makes for its number and its stream. Ends when the other side does.
+    pub async fn speak_http2(
+        &mut self,
+        settings: &[u8],
+        answer: impl Fn(usize, u32) -> Vec<Vec<u8>>,
+    ) {
+        self.send(raw_http2::frame(SETTINGS, 0, 0, settings)).await;
+        let (mut received, mut answered) = (Vec::new(), 0);
+        while let Some(bytes) = self.bytes().await {
+            received.extend(bytes);
+            let frames = raw_http2::frames(&received);
+            let heads = frames.iter().filter(|frame| frame.kind == HEADERS);
+            for head in heads.skip(answered) {
+                answered += 1;
+                for part in answer(answered, head.stream) {
+                    self.send(part).await;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
     }
 
     /// Reads until the other side ends the connection.
