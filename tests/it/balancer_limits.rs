@@ -110,7 +110,8 @@ async fn backend_of_the_slow() -> RecordingBackend {
 async fn the_slow_disturb_nobody() {
     weir::net::raise_open_files_limit();
     let backend = backend_of_the_slow().await;
-    let app = start_balancer(&[backend.url()], "", "", "");
+    let a_minute = "connections: { header_timeout: 60s, first_byte_timeout: 60s }\n";
+    let app = start_balancer(&[backend.url()], "", "", a_minute);
     let http = app.http.unwrap();
     let slow = slow_clients(http).await;
     // Each of these is answered long before the first of the slow has to go.

@@ -20,11 +20,12 @@ use crate::{
         http::{
             Peer, ProxyBody,
             attempt::{Answered, Deadline, Work, longest_wait},
-            headers,
+            forwarded_headers, headers,
             record::Record,
             request_body::Upload,
             sending::Sending,
-            upgrade::{self, Tunnel},
+            tunnel::Tunnel,
+            upgrade,
         },
     },
     route::{Prefix, Route, normal_path},
@@ -93,7 +94,7 @@ impl Exchange {
             .upstreams
             .get(route.upstream)
             .ok_or(ForwardError::NoRoute)?;
-        let client = headers::client(
+        let client = forwarded_headers::client(
             request.headers(),
             self.peer.ip,
             &listener.settings.trusted_proxies,
@@ -198,7 +199,7 @@ impl Exchange {
         }
         head.headers.insert(header::HOST, host.clone());
         let trusted = &listener.settings.trusted_proxies;
-        headers::set_forwarded(&mut head.headers, &self.peer, client, host, trusted);
+        forwarded_headers::set_forwarded(&mut head.headers, &self.peer, client, host, trusted);
         route.request_headers.apply(&mut head.headers);
         Ok(())
     }

@@ -21,6 +21,7 @@ mod body_error;
 mod conn_pool;
 mod connecting;
 mod forward;
+mod forwarded_headers;
 mod head_limit;
 mod headers;
 mod history;
@@ -32,6 +33,7 @@ mod request_body;
 mod response_body;
 mod retry_budgets;
 mod sending;
+mod tunnel;
 mod unpolled_bodies;
 mod unreadable;
 mod upgrade;
@@ -39,9 +41,9 @@ mod upgrade;
 pub(super) use conn_pool::{ConnPool, close_old_connections};
 pub(super) use response_body::ProxyBody;
 pub(super) use retry_budgets::RetryBudgets;
+pub(super) use tunnel::Tunnel;
 pub(super) use unpolled_bodies::UnpolledBodies;
 pub(super) use unreadable::note_unreadable_head;
-pub(super) use upgrade::Tunnel;
 
 use self::{
     forward::{Exchange, Forwarded},

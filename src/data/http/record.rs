@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant};
 use crate::{
     data::{
         connection::Connection,
-        http::{headers, request_body::Upload},
+        http::{forwarded_headers, request_body::Upload},
     },
     state::{Backend, Cause},
     telemetry::access_log::{self as log, Entry, RequestLine},
@@ -85,7 +85,7 @@ impl Record {
 
     /// Notes what is sent to backends.
     pub(super) fn sending(&mut self, headers: &HeaderMap, upload: &Rc<Upload>) {
-        self.request_id = headers.get(&headers::X_REQUEST_ID).cloned();
+        self.request_id = headers.get(&forwarded_headers::X_REQUEST_ID).cloned();
         self.upload = Some(Rc::clone(upload));
     }
 
