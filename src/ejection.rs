@@ -15,24 +15,24 @@ use std::{
 pub struct EjectionPolicy {
     /// Failures in a row that eject a backend: no connection, no response, or a status of 502, 503
     /// or 504. Default 5, bounds 1 to 1000.
-    pub failures: NonZeroU32,
+    pub consecutive_failures: NonZeroU32,
     /// Length of the first ejection. Each further one is longer by as much. Default 10 s, bounds
     /// 100 ms to 1 h.
-    pub time: Duration,
-    /// Longest ejection. Default 5 min, bounds `time` to 24 h.
-    pub time_limit: Duration,
+    pub base_time: Duration,
+    /// Longest ejection. Default 5 min, bounds `base_time` to 24 h.
+    pub max_time: Duration,
     /// How many of an upstream's backends may be ejected at a time, in percent, rounded down but
     /// never below one of two or more. Default 50, bounds 0 to 100.
-    pub percent_limit: u32,
+    pub max_percent: u32,
 }
 
 impl Default for EjectionPolicy {
     fn default() -> Self {
         Self {
-            failures: NonZeroU32::new(5).expect("not zero"),
-            time: Duration::from_secs(10),
-            time_limit: Duration::from_secs(300),
-            percent_limit: 50,
+            consecutive_failures: NonZeroU32::new(5).expect("not zero"),
+            base_time: Duration::from_secs(10),
+            max_time: Duration::from_secs(300),
+            max_percent: 50,
         }
     }
 }
@@ -40,7 +40,7 @@ impl Default for EjectionPolicy {
 impl EjectionPolicy {
     /// Whether one more of an upstream's backends may be ejected. The last one never is.
     pub fn has_room(&self, backends: usize, ejected: usize) -> bool {
-        let percent = usize::try_from(self.percent_limit).unwrap_or(100);
+        let percent = usize::try_from(self.max_percent).unwrap_or(100);
         if percent == 0 {
             return false;
         }
@@ -65,15 +65,15 @@ impl EjectionTracker {
         let well_for = self
             .until
             .map_or(Duration::ZERO, |until| now.saturating_duration_since(until));
-        let forgiven = well_for.as_nanos() / policy.time.as_nanos().max(1);
+        let forgiven = well_for.as_nanos() / policy.base_time.as_nanos().max(1);
         self.count = self
             .count
             .saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
             .saturating_add(1);
         let length = policy
-            .time
+            .base_time
             .saturating_mul(self.count)
-            .min(policy.time_limit);
+            .min(policy.max_time);
         self.until = Some(now + length);
         length
     }
@@ -97,9 +97,9 @@ mod tests {
 
     fn policy(percent_limit: u32) -> EjectionPolicy {
         EjectionPolicy {
-            time: SECOND,
-            time_limit: SECOND * 3,
-            percent_limit,
+            base_time: SECOND,
+            max_time: SECOND * 3,
+            max_percent: percent_limit,
             ..EjectionPolicy::default()
         }
     }

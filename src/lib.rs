@@ -3,6 +3,10 @@
 //! The modules in reading order, from the pure core to the process. Each may use only those
 //! above it, and the two planes never use each other (`tests/it/layering.rs` checks that).
 
+pub mod message;
+
+pub mod http1;
+
 pub mod header_rules;
 
 pub mod balance;

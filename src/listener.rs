@@ -4,45 +4,30 @@
 
 use std::net::TcpListener;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// One worker's socket of a listener.
 #[derive(Debug)]
 pub struct Listener {
     /// What is served.
-    pub face: Face,
+    pub service: ServiceId,
     /// The socket.
     pub socket: TcpListener,
-    /// Ends when the listener is to be closed.
-    pub open: Open,
+    /// Cancelled when the listener is to be closed.
+    pub closed: CancellationToken,
 }
 
-/// What a listener serves.
+/// What answers on a listener.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Face {
+pub enum ServiceId {
     /// The redirect service.
     Redirect,
     /// The HTTP load balancer's listener of this id.
     Http(usize),
-}
-
-/// Keeps a listener open while it lives.
-pub type Keeper = watch::Sender<()>;
-/// The other end of a [`Keeper`].
-#[derive(Clone, Debug)]
-pub struct Open(watch::Receiver<()>);
-
-impl Open {
-    /// Makes both ends.
-    pub fn new() -> (Keeper, Self) {
-        let (keeper, open) = watch::channel(());
-        (keeper, Self(open))
-    }
-
-    /// Ends when the keeper is gone.
-    pub async fn closed(&mut self) {
-        while self.0.changed().await.is_ok() {}
-    }
+    /// Sends back what it gets.
+    #[cfg(test)]
+    Echo,
 }
 
 /// Takes listeners to one worker.

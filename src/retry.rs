@@ -5,52 +5,64 @@
 //! `tower::retry::budget`, which takes a lock and reads the clock for each request.
 
 use std::{
-    cell::Cell,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-/// The attempts that one worker may still make for one upstream.
+/// The retries that one upstream may still cause, over all workers.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct RetryBudget {
-    /// In hundredths of an attempt.
-    balance: Cell<u32>,
-    /// Until when time has added to it; `None` before the first withdrawal.
-    added_at: Cell<Option<Instant>>,
+    /// In hundredths of an attempt. Written by every worker; relaxed, as it orders nothing else.
+    balance: AtomicU32,
+    /// Until when time has added to it; `None` before the first withdrawal. Locked by retries
+    /// alone.
+    added_at: Mutex<Option<Instant>>,
 }
 
 impl Default for RetryBudget {
     /// With a few attempts, so that the first requests of a process may be retried.
     fn default() -> Self {
         Self {
-            balance: Cell::new(BALANCE_START),
-            added_at: Cell::new(None),
+            balance: AtomicU32::new(BALANCE_START),
+            added_at: Mutex::new(None),
         }
     }
 }
 
 impl RetryBudget {
-    /// Counts a request that may be retried some day. Costs an addition.
+    /// Counts a request that may be retried some day. Costs a read while the budget is full, and
+    /// an atomic addition else.
     pub fn deposit(&self, percent: u32) {
-        let balance = self.balance.get().saturating_add(percent);
-        self.balance.set(balance.min(BALANCE_MAX));
+        // Workers that add at the same time may exceed the limit by what each of them adds.
+        if self.balance.load(Ordering::Relaxed) < BALANCE_MAX {
+            self.balance.fetch_add(percent, Ordering::Relaxed);
+        }
     }
 
     /// Takes one attempt, if there is one left. Each second adds one, so that an upstream with
     /// little traffic may retry, too.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
-        let since = self.added_at.get().unwrap_or(now);
+        let mut added_at = self.added_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = added_at.unwrap_or(now);
         let quiet = now.saturating_duration_since(since);
         let earned = quiet.as_nanos() / EARNING_TIME.as_nanos();
-        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX).min(BALANCE_MAX);
         self.deposit(earned);
         // What is too short to earn anything counts the next time.
-        self.added_at.set(Some(since + EARNING_TIME * earned));
-        let left = self.balance.get().checked_sub(ATTEMPT);
-        if let Some(left) = left {
-            self.balance.set(left);
-        }
-        left.is_some()
+        *added_at = Some(match earned {
+            BALANCE_MAX => now,
+            earned => since + EARNING_TIME * earned,
+        });
+        let take = |balance: u32| balance.min(BALANCE_MAX).checked_sub(ATTEMPT);
+        let taken = self
+            .balance
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.is_ok()
     }
 }
 

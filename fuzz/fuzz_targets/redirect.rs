@@ -3,9 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../src/checks.rs"]
-mod checks;
+#[path = "../src/checks/redirect.rs"]
+mod check;
 
 fuzz_target!(|video: &str| {
-    checks::redirect_is_never_open(video);
+    check::redirect_is_never_open(video);
 });

@@ -6,114 +6,94 @@
 use std::env;
 
 mod checks;
+mod seeds;
 
-/// Video URLs that reach every branch of the reader, good and bad.
-const SEEDS: &[&str] = &[
-    "http://s1.origin-cluster/video/123/xcg2djHckad.m3u8",
-    "https://S1.Origin-Cluster:8443/a/../%2e%2e//b?x=http://evil/#?@good",
-    "http://a.b.example.com/x",
-    "http://a.example.com/x",
-    "http://good@evil/",
-    "http://good:80@evil/",
-    "http://evil\\@good/",
-    "https://:@evil\\@good",
-    "//evil/x",
-    "http:/evil",
-    "https:///evil",
-    "http://good%2eevil/",
-    "http://evil\u{3002}com/",
-    "http://0x7f.1/",
-    "http://2130706433/",
-    "http://[::ffff:127.0.0.1]/",
-    "http://s1.xn--bcher-kva/x",
-    "http://s1.xn--a/x",
-    "http://s1.origin-cluster:0/",
-    "http://s1.origin-cluster:80:80/",
-    "http://s1.origin-cluster./x",
-    "javascript:alert(1)",
-];
+/// A check, and what its inputs are made of.
+struct Smoke {
+    name: &'static str,
+    seeds: &'static [&'static str],
+    words: &'static [&'static str],
+    /// Returns how many readers accepted the input.
+    check: fn(&[u8]) -> usize,
+}
 
-/// What mutations put in: bytes and words that URL parsers treat differently.
-const WORDS: &[&str] = &[
-    "@",
-    "\\",
-    "/",
-    "//",
-    ":",
-    "?",
-    "#",
-    ".",
-    "..",
-    "%",
-    "%2f",
-    "%00",
-    "[",
-    "]",
-    "xn--",
-    "0x",
-    "1",
-    "65535",
-    "-",
-    "_",
-    "*",
-    "\t",
-    "\n",
-    " ",
-    "\0",
-    "\u{e9}",
-    "\u{ff0e}",
-    "origin-cluster",
-    "example.com",
-    "http://",
-    "https://",
-    "s1",
-    "S1",
+const SMOKES: &[Smoke] = &[
+    Smoke {
+        name: "video URLs",
+        seeds: seeds::VIDEO_URLS,
+        words: seeds::URL_WORDS,
+        check: |bytes| checks::redirect::redirect_is_never_open(&String::from_utf8_lossy(bytes)),
+    },
+    Smoke {
+        name: "request heads",
+        seeds: seeds::REQUESTS,
+        words: seeds::HTTP_WORDS,
+        check: |bytes| checks::request_head::request_has_one_reading(bytes).into(),
+    },
+    Smoke {
+        name: "response heads",
+        seeds: seeds::RESPONSES,
+        words: seeds::HTTP_WORDS,
+        check: |bytes| checks::response_head::response_has_one_reading(bytes).into(),
+    },
+    Smoke {
+        name: "chunked bodies",
+        seeds: seeds::CHUNKED_BODIES,
+        words: seeds::HTTP_WORDS,
+        check: |bytes| checks::chunked_body::body_has_one_reading(bytes).into(),
+    },
 ];
 
 fn main() {
     let mutations: u32 = env::args()
         .nth(1)
-        .map_or(2_000_000, |text| text.parse().expect("a number"));
-    let mut random = fastrand::Rng::with_seed(0x57E1);
-    let mut accepted = 0;
-    for seed in SEEDS {
-        accepted += checks::redirect_is_never_open(seed);
+        .map_or(1_500_000, |text| text.parse().expect("a number"));
+    for smoke in SMOKES {
+        smoke.run(mutations);
     }
-    for _ in 0..mutations {
-        let mut video = random.choice(SEEDS).copied().unwrap_or_default().to_owned();
-        for _ in 0..random.u8(1..6) {
-            mutate(&mut video, &mut random);
-        }
-        accepted += checks::redirect_is_never_open(&video);
-    }
-    // A run that accepts nothing checks nothing.
-    assert!(
-        accepted > mutations as usize / 100,
-        "only {accepted} were accepted"
-    );
-    println!("{mutations} mutations, {accepted} accepted, none led astray");
 }
 
-fn mutate(video: &mut String, random: &mut fastrand::Rng) {
-    let boundary = |random: &mut fastrand::Rng, video: &str| {
-        let mut at = random.usize(0..=video.len());
-        while !video.is_char_boundary(at) {
-            at -= 1;
+impl Smoke {
+    fn run(&self, mutations: u32) {
+        let mut random = fastrand::Rng::with_seed(0x57E1);
+        let seeds = self.seeds.iter().map(|seed| (self.check)(seed.as_bytes()));
+        let mut accepted: usize = seeds.sum();
+        for _ in 0..mutations {
+            let seed = random.choice(self.seeds).copied().unwrap_or_default();
+            let mut input = seed.as_bytes().to_vec();
+            for _ in 0..random.u8(1..6) {
+                self.mutate(&mut input, &mut random);
+            }
+            accepted += (self.check)(&input);
         }
-        at
-    };
-    let from = boundary(random, video);
-    match random.u8(0..4) {
-        0 => video.insert_str(from, random.choice(WORDS).copied().unwrap_or_default()),
-        1 => video.truncate(from),
-        2 => {
-            let until = boundary(random, video).max(from);
-            video.replace_range(from..until, "");
-        }
-        _ => {
-            let until = boundary(random, video).max(from);
-            let part = video[from..until].to_owned();
-            video.push_str(&part);
+        // A run that accepts nothing checks nothing.
+        assert!(
+            accepted > mutations as usize / 100,
+            "only {accepted} {} were accepted",
+            self.name
+        );
+        println!("{}: {mutations} mutations, {accepted} accepted", self.name);
+    }
+
+    fn mutate(&self, input: &mut Vec<u8>, random: &mut fastrand::Rng) {
+        let from = random.usize(0..=input.len());
+        let until = random.usize(from..=input.len());
+        match random.u8(0..5) {
+            0 => {
+                let word = random.choice(self.words).copied().unwrap_or_default();
+                input.splice(from..from, word.bytes());
+            }
+            1 => input.truncate(from),
+            2 => drop(input.drain(from..until)),
+            3 => {
+                let part = input[from..until].to_vec();
+                input.extend_from_slice(&part);
+            }
+            _ => {
+                if let Some(byte) = input.get_mut(from) {
+                    *byte = random.u8(..);
+                }
+            }
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, header};
+use http::HeaderName;
+
+use crate::message::{Fields, Kind, RequestHead};
 
 /// The part of a request that decides about its backend.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -20,12 +22,12 @@ pub enum HashKey {
 
 impl HashKey {
     /// The bytes to hash. A request without the header or cookie goes by the client's address.
-    pub fn of<'a>(&self, client: IpAddr, path: &'a str, headers: &'a HeaderMap) -> Cow<'a, [u8]> {
+    pub fn of<'a>(&self, client: IpAddr, head: &'a RequestHead) -> Cow<'a, [u8]> {
         let found = match self {
             Self::ClientAddress => None,
-            Self::Path => Some(path.as_bytes()),
-            Self::Header(name) => headers.get(name).map(|value| value.as_bytes()),
-            Self::Cookie(name) => cookie(headers, name),
+            Self::Path => Some(head.path().as_bytes()),
+            Self::Header(name) => head.fields().value(name.as_str().as_bytes()),
+            Self::Cookie(name) => cookie(head.fields(), name.as_bytes()),
         };
         match (found, client) {
             (Some(found), _) => Cow::Borrowed(found),
@@ -35,46 +37,51 @@ impl HashKey {
     }
 }
 
-fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a [u8]> {
-    let lines = headers.get_all(header::COOKIE).iter();
+/// The value of a cookie. Another cookie of the line may have bytes that are no text.
+fn cookie<'a>(fields: &'a Fields, wanted: &[u8]) -> Option<&'a [u8]> {
+    let lines = fields.of_kind(Kind::Cookie).map(|field| field.value);
     lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == wanted).then_some(value.as_bytes()))
+        .flat_map(|line| line.split(|&byte| byte == b';'))
+        .filter_map(|pair| {
+            let (name, value) = pair.trim_ascii().split_at(pair.trim_ascii().iter().position(|&byte| byte == b'=')?);
+            Some((name, value.get(1..)?))
+        })
+        .find_map(|(name, value)| (name == wanted).then_some(value))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::Version;
 
     use super::*;
 
     #[track_caller]
-    fn check(key: &HashKey, expected: &[u8]) {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-user", HeaderValue::from_static("ada"));
-        headers.append(header::COOKIE, HeaderValue::from_static("a=1; id=x=y"));
-        headers.append(header::COOKIE, HeaderValue::from_static("later=2"));
-        let client = IpAddr::from([10, 0, 0, 1]);
-        assert_eq!(*key.of(client, "/film", &headers), *expected);
+    fn check(key: &HashKey, fields: &[(&str, &[u8])], expected: &[u8]) {
+        let mut head = RequestHead::default();
+        head.begin(b"GET", b"/a?b", Version::HTTP_11);
+        for (name, value) in fields {
+            head.fields_mut().push(name.as_bytes(), value);
+        }
+        let client = IpAddr::from([1, 2, 3, 4]);
+        assert_eq!(key.of(client, &head).as_ref(), expected, "{key:?}");
     }
 
     #[test]
-    fn each_part_is_found() {
-        check(&HashKey::ClientAddress, &[10, 0, 0, 1]);
-        check(&HashKey::Path, b"/film");
-        check(&HashKey::Header(HeaderName::from_static("x-user")), b"ada");
-        check(&HashKey::Cookie("id".to_owned()), b"x=y");
-        check(&HashKey::Cookie("later".to_owned()), b"2");
+    fn a_part_that_is_missing_is_the_address() {
+        let header = HashKey::Header(HeaderName::from_static("x-user"));
+        let cookie = HashKey::Cookie("session".to_owned());
+        check(&HashKey::ClientAddress, &[], &[1, 2, 3, 4]);
+        check(&HashKey::Path, &[], b"/a");
+        check(&header, &[], &[1, 2, 3, 4]);
+        check(&header, &[("X-User", b"\xff"), ("x-user", b"2")], b"\xff");
+        check(&cookie, &[("cookie", b"xsession=1")], &[1, 2, 3, 4]);
+        check(&cookie, &[("cookie", b"a=b"), ("Cookie", b"c; session=s=1; d")], b"s=1");
     }
 
+    /// A cookie that is not text must not hide the one beside it.
     #[test]
-    fn without_it_the_client_decides() {
-        check(
-            &HashKey::Header(HeaderName::from_static("x-none")),
-            &[10, 0, 0, 1],
-        );
-        check(&HashKey::Cookie("none".to_owned()), &[10, 0, 0, 1]);
+    fn a_cookie_beside_bytes_that_are_no_text_is_found() {
+        let cookie = HashKey::Cookie("session".to_owned());
+        check(&cookie, &[("cookie", b"name=J\xfcrgen; session=7")], b"7");
     }
 }

@@ -15,9 +15,10 @@ pub struct Http {
     pub router: Router,
     /// Proxies whose word about the client is believed. Default the loopback addresses.
     pub trusted_proxies: Vec<IpNet>,
-    /// The longest request body, in bytes. Default 10 MiB. Bodies are streamed, so a higher limit
-    /// costs no memory here.
-    pub body_limit: u64,
+    /// The longest request body, in bytes. Default 10 MiB; `None` for no limit. Bodies are streamed,
+    /// so a higher limit costs no memory here. Of a gRPC call it limits each message, not all of
+    /// them together.
+    pub body_limit: Option<u64>,
     /// The longest path and query, in bytes; one more is a 414. Default 16 KiB.
     pub uri_limit: u64,
     /// Protocols that a client may upgrade to, in lower case. Default `websocket`.
@@ -31,7 +32,7 @@ impl Http {
             listen,
             router,
             trusted_proxies: loopback(),
-            body_limit: BODY_LIMIT,
+            body_limit: Some(BODY_LIMIT),
             uri_limit: URI_LIMIT,
             upgrades: vec![WEBSOCKET.to_owned()],
         }

@@ -103,7 +103,7 @@ pub struct Connections {
     pub per_client_limit: Option<NonZeroUsize>,
     /// The longest request head of HTTP/1.1, and the longest header list of HTTP/2, in bytes.
     /// Default 48 KiB, bounds 8 KiB to 1 MiB. Each connection may hold that much.
-    pub head_limit: u32,
+    pub max_header_size: u32,
     /// Time until a new connection's first byte, and until the end of an HTTP/2 preface.
     /// Default 10 s, bounds 100 ms to 10 min.
     pub first_byte_timeout: Duration,
@@ -111,18 +111,23 @@ pub struct Connections {
     /// 10 min.
     pub header_timeout: Duration,
     /// Time that a connection may stay open with no call on it, and (or `redirect.call_timeout`,
-    /// if that is longer) with calls of which none ends. Default 60 s, bounds 100 ms to 24 h.
-    /// Lower frees memory sooner and makes clients connect more often.
+    /// if that is longer) with calls of which none ends. Default 75 s, bounds 100 ms to 24 h: longer
+    /// than the 60 s after which load balancers such as AWS's give up a connection, so that this side
+    /// does not close one just as it is used again. Lower frees memory sooner.
     pub idle_timeout: Duration,
     /// Age at which an HTTP/2 connection is asked to leave (GOAWAY), spread by a tenth either
     /// way, so that clients find new replicas. Default 30 min, bounds 1 s to 7 days.
-    pub age_limit: Duration,
+    pub max_connection_age: Duration,
     /// Time that a connection asked to leave has to finish its calls. Default 30 s, bounds
     /// 100 ms to 10 min.
-    pub age_grace: Duration,
+    pub max_connection_age_grace: Duration,
     /// Calls at a time on one HTTP/2 connection (SETTINGS_MAX_CONCURRENT_STREAMS). Default 256,
     /// bounds 1 to 65,536. Each may hold a message of 64 KiB.
-    pub streams_limit: NonZeroU32,
+    pub max_concurrent_streams: NonZeroU32,
+    /// The least rate at which a client must send a request's body and take a response, in bytes a
+    /// second averaged over 30 s, while it is waited for. Default 240, as in IIS and Kestrel;
+    /// `None` switches it off. gRPC calls and tunnels are exempt.
+    pub min_body_rate: Option<u32>,
 }
 
 /// How a stop goes. It takes `lame_duck + timeout` at the longest.
@@ -177,9 +182,9 @@ fn path<'a>(flags: &'a Flags, environment: &'a Environment) -> Option<&'a Path> 
     flags.config.as_deref().or_else(from_environment)
 }
 
-/// The default of `connections.head_limit`: a video URL of 8 KiB fits percent-encoded, with room
+/// The default of `connections.max_header_size`: a video URL of 8 KiB fits percent-encoded, with room
 /// for headers.
-const HEAD_LIMIT: u32 = 48 << 10;
+const MAX_HEADER_SIZE: u32 = 48 << 10;
 /// The default redirect listener.
 pub const REDIRECT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50051);

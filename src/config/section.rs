@@ -26,6 +26,8 @@ pub(super) struct Section<'a> {
     entries: &'a [(Spanned<String>, Spanned<Node>)],
     taken: RefCell<Vec<&'static str>>,
     missing: RefCell<Vec<Missing>>,
+    /// Keys that have another name now.
+    renamed: RefCell<Vec<&'static str>>,
 }
 
 /// A fault of keys of which none is there. Whether one is misspelled, only `finish` can tell.
@@ -58,6 +60,7 @@ impl<'a> Section<'a> {
             entries: &[],
             taken: RefCell::default(),
             missing: RefCell::default(),
+            renamed: RefCell::default(),
         };
         match node.map(|node| &node.value) {
             Some(Node::Map(entries)) => section.entries = entries,
@@ -177,6 +180,30 @@ impl<'a> Section<'a> {
         self.value(key, None, parse).flatten()
     }
 
+    /// As [`Self::value_or_none`], but `default` where it is absent.
+    pub(super) fn value_or_none_by_default<T, E: Display>(
+        &self,
+        key: &'static str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match self.has(key) {
+            true => self.value_or_none(key, parse),
+            false => Some(default),
+        }
+    }
+
+    /// Reports a key that has another name now.
+    pub(super) fn renamed(&self, old: &'static str, new: &'static str) {
+        if let Some((name, _)) = self.entry(old) {
+            let place = self.document.place(name.referenced);
+            let old = self.full_path(old);
+            self.report(place, format!("{old} is now called {new}"));
+        }
+        self.taken.borrow_mut().retain(|&key| key != old);
+        self.renamed.borrow_mut().push(old);
+    }
+
     /// Where the value of `key` is given; nowhere if it is not.
     pub(super) fn place(&self, key: &'static str, outside: Option<Override<'_>>) -> Place {
         match (outside, self.take(key)) {
@@ -271,7 +298,8 @@ impl<'a> Section<'a> {
     pub(super) fn finish(self) {
         let known = self.taken.borrow();
         for (key, _) in self.entries {
-            if known.contains(&key.value.as_str()) {
+            let is_renamed = self.renamed.borrow().contains(&key.value.as_str());
+            if is_renamed || known.contains(&key.value.as_str()) {
                 continue;
             }
             let within = if self.path.is_empty() {

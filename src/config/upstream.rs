@@ -50,7 +50,7 @@ pub struct Upstream {
     pub total_timeout: Option<Duration>,
     /// Requests in flight at one backend, over all workers. Default unlimited, bounds 1 to
     /// 1,000,000. One more waits in the queue.
-    pub in_flight_limit: Option<NonZeroU32>,
+    pub max_requests: Option<NonZeroU32>,
     /// Where requests wait when every available backend has its limit in flight.
     pub queue: Queue,
     /// Second attempts allowed for each hundred requests. Default 20, bounds 0 to 100. Some are
@@ -237,7 +237,7 @@ impl Upstream {
             response_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             total_timeout: None,
-            in_flight_limit: None,
+            max_requests: None,
             queue: Queue {
                 length: 1024,
                 timeout: Duration::from_secs(5),

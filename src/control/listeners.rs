@@ -7,9 +7,11 @@ use std::{
     sync::Arc,
 };
 
+use tokio_util::sync::{CancellationToken, DropGuard};
+
 use crate::{
     config::Http,
-    listener::{Face, Keeper, Listener, ListenerSender, Open},
+    listener::{Listener, ListenerSender, ServiceId},
     net::{self, BindError},
     state::{HttpSettings, Shared},
 };
@@ -21,7 +23,7 @@ pub struct Listeners {
     workers: Vec<ListenerSender>,
     open: Vec<OpenListener>,
     /// The redirect service's; open as long as the process.
-    redirect: Option<Keeper>,
+    redirect: Option<DropGuard>,
     opened_ever: usize,
 }
 
@@ -30,7 +32,7 @@ struct OpenListener {
     id: usize,
     listen: SocketAddr,
     /// Closes it when it is dropped.
-    _keeper: Keeper,
+    _guard: DropGuard,
 }
 
 /// The sockets of listeners that are new in a configuration.
@@ -74,7 +76,7 @@ impl Listeners {
 
     /// Opens the redirect service's listener.
     pub fn open_redirect(&mut self, sockets: Vec<TcpListener>) {
-        self.redirect = Some(self.hand_out(Face::Redirect, sockets));
+        self.redirect = Some(self.hand_out(ServiceId::Redirect, sockets));
     }
 
     /// Whether the listeners of a configuration are open, one by one: port 0 may be there more
@@ -117,29 +119,29 @@ impl Listeners {
         for (listen, sockets) in bound.0 {
             let id = self.opened_ever;
             self.opened_ever += 1;
-            let keeper = self.hand_out(Face::Http(id), sockets);
+            let guard = self.hand_out(ServiceId::Http(id), sockets);
             self.open.push(OpenListener {
                 id,
                 listen,
-                _keeper: keeper,
+                _guard: guard,
             });
         }
     }
 
-    fn hand_out(&self, face: Face, sockets: Vec<TcpListener>) -> Keeper {
-        let (keeper, open) = Open::new();
+    fn hand_out(&self, service: ServiceId, sockets: Vec<TcpListener>) -> DropGuard {
+        let closed = CancellationToken::new();
         for (worker, socket) in self.workers.iter().zip(sockets) {
             self.shared.expect_accept_loops(1);
             let listener = Listener {
-                face,
+                service,
                 socket,
-                open: open.clone(),
+                closed: closed.clone(),
             };
             if worker.try_send(listener).is_err() {
                 // The worker is gone, and with it the process.
                 self.shared.accept_loop_ended();
             }
         }
-        keeper
+        closed.drop_guard()
     }
 }

@@ -22,7 +22,7 @@ use tonic_health::pb::{
 use crate::{
     config::{HealthCheck, Probe, Scheme},
     health::{Health, HealthTracker},
-    net::{DialError, Dialing, HttpVersion, Stream, dial},
+    net::{DialError, Dialing, HttpVersion, Transport, dial},
     state::{Backend, Upstream},
 };
 
@@ -101,7 +101,7 @@ impl Prober {
         }
     }
 
-    async fn dial(&self) -> Result<(Stream, HttpVersion), ProbeFailure> {
+    async fn dial(&self) -> Result<(Transport, HttpVersion), ProbeFailure> {
         dial(&self.backend, &self.upstream, Dialing::Any)
             .await
             .map_err(ProbeFailure::Connect)
@@ -180,7 +180,7 @@ impl Prober {
 
 /// Sends one request on a connection of its own, which ends with the answer.
 async fn ask(
-    stream: Stream,
+    stream: Transport,
     version: HttpVersion,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, ProbeFailure> {

@@ -2,19 +2,17 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use rustix::io::Errno;
 use rustls::{ClientConfig, pki_types::ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_util::either::Either;
+use tokio_rustls::TlsConnector;
 
 use crate::{
     config::Scheme,
+    net::Transport,
     state::{Backend, Upstream},
 };
-
-/// A connection to a backend, in clear text or in TLS.
-pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// What is spoken on a connection to a backend.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,7 +41,7 @@ pub async fn dial(
     backend: &Backend,
     upstream: &Upstream,
     wanted: Dialing,
-) -> Result<(Stream, HttpVersion), DialError> {
+) -> Result<(Transport, HttpVersion), DialError> {
     let stream = TcpStream::connect(backend.addr)
         .await
         .map_err(DialError::Connect)?;
@@ -51,8 +49,8 @@ pub async fn dial(
     // An exchange that stands still for longer is given up anyway.
     give_up_on_the_dead(&stream, upstream.settings.idle_timeout.max(UNCONFIRMED_MIN));
     match (backend.name.scheme, &upstream.tls) {
-        (Scheme::Http, _) => Ok((Either::Left(stream), HttpVersion::Http1)),
-        (Scheme::H2c, _) => Ok((Either::Left(stream), HttpVersion::Http2)),
+        (Scheme::Http, _) => Ok((Transport::Tcp(stream), HttpVersion::Http1)),
+        (Scheme::H2c, _) => Ok((Transport::Tcp(stream), HttpVersion::Http2)),
         (Scheme::Https, Some(tls)) => {
             let name = upstream.settings.tls.server_name.as_ref();
             let name = name.unwrap_or(&backend.name.host);
@@ -80,14 +78,14 @@ async fn secure(
     stream: TcpStream,
     tls: Arc<ClientConfig>,
     name: &str,
-) -> io::Result<(Stream, HttpVersion)> {
+) -> io::Result<(Transport, HttpVersion)> {
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(tls).connect(name, stream).await?;
     let version = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => HttpVersion::Http2,
         Some(_) | None => HttpVersion::Http1,
     };
-    Ok((Either::Right(Box::new(stream)), version))
+    Ok((Transport::TlsClient(Box::new(stream)), version))
 }
 
 fn http1_only(tls: &ClientConfig) -> ClientConfig {
@@ -105,6 +103,24 @@ pub enum DialError {
     /// Whoever answers there cannot be trusted, or speaks no TLS.
     #[error("TLS: {0}")]
     Tls(#[source] io::Error),
+}
+
+impl DialError {
+    /// Whether this process lacks files, ports or buffers. It says nothing of the backend.
+    pub fn is_local(&self) -> bool {
+        let error = match self {
+            Self::Connect(error) | Self::Tls(error) => error,
+        };
+        let lacks = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::ADDRNOTAVAIL,
+        ];
+        let code = error.raw_os_error();
+        lacks.iter().any(|errno| code == Some(errno.raw_os_error()))
+    }
 }
 
 /// What a network may lose and repair by itself.

@@ -12,8 +12,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 mod dial;
+mod transport;
 
-pub use dial::{DialError, Dialing, HttpVersion, Stream, dial};
+pub use dial::{DialError, Dialing, HttpVersion, dial};
+pub use transport::Transport;
 
 /// Binds one listener for each worker, all to the same address.
 ///

@@ -1,14 +1,30 @@
 //! From host and path to an upstream. Pure.
 
+use std::collections::HashMap;
+
 use crate::header_rules::HeaderRules;
 
 mod normal_path;
 
 pub use normal_path::normal_path;
 
-/// The routes of one listener, in the order in which they are tried.
+/// The routes of one listener, found by hash: the cost of a look-up does not grow with their number.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Router(Box<[Route]>);
+pub struct Router {
+    routes: Box<[Route]>,
+    /// Routes of one host, by the host in lower case.
+    by_host: HashMap<Box<str>, Paths>,
+    /// Routes of any host.
+    any_host: Paths,
+}
+
+/// Routes by the path that they begin with.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Paths {
+    by_path: HashMap<Box<str>, usize>,
+    /// The longest path, in bytes.
+    longest: usize,
+}
 
 /// What one route matches, and where it leads.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,26 +89,75 @@ pub enum Prefix {
 }
 
 impl Router {
-    /// Orders routes: those with a host first, longer paths before shorter ones.
-    pub fn new(mut routes: Vec<Route>) -> Self {
-        routes.sort_by_key(|route| (route.host.is_none(), std::cmp::Reverse(route.path.len())));
-        Self(routes.into())
+    /// Orders routes for look-ups. Of two with the same host and path the first counts.
+    pub fn new(routes: Vec<Route>) -> Self {
+        let mut by_host = HashMap::<Box<str>, Paths>::new();
+        let mut any_host = Paths::default();
+        for (index, route) in routes.iter().enumerate() {
+            match &route.host {
+                Some(host) => {
+                    let host = host.to_ascii_lowercase().into();
+                    by_host.entry(host).or_default().add(&route.path, index);
+                }
+                None => any_host.add(&route.path, index),
+            }
+        }
+        Self {
+            routes: routes.into(),
+            by_host,
+            any_host,
+        }
     }
 
-    /// The first route that matches; `path` is in its normal form. Costs a comparison for each
-    /// route.
-    pub fn route(&self, host: &str, path: &str) -> Option<&Route> {
-        let host = without_port(host);
-        let matches_host = |route: &&Route| {
-            route
-                .host
-                .as_ref()
-                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
+    /// The route of a host and a path in its normal form, with its place: the host's own routes come
+    /// first, longer paths before shorter ones. Costs at most two look-ups for each segment of the
+    /// path, as far as the longest route reaches, and as many again where the host has routes.
+    pub fn route(&self, host: &str, path: &str) -> Option<(usize, &Route)> {
+        let own = match self.by_host.is_empty() {
+            true => None,
+            false => self.of_host(without_port(host)),
         };
-        self.0
-            .iter()
-            .filter(matches_host)
-            .find(|route| begins_with(path, &route.path))
+        let index = own
+            .and_then(|paths| paths.longest_prefix(path))
+            .or_else(|| self.any_host.longest_prefix(path))?;
+        Some((index, self.routes.get(index)?))
+    }
+
+    /// The route at a place.
+    pub fn get(&self, index: usize) -> Option<&Route> {
+        self.routes.get(index)
+    }
+
+    fn of_host(&self, host: &str) -> Option<&Paths> {
+        match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => self.by_host.get(host.to_ascii_lowercase().as_str()),
+            false => self.by_host.get(host),
+        }
+    }
+}
+
+impl Paths {
+    fn add(&mut self, path: &str, index: usize) {
+        self.longest = self.longest.max(path.len());
+        self.by_path.entry(path.into()).or_insert(index);
+    }
+
+    /// The longest of the paths that `path` begins with, whole segments only: the path itself, then
+    /// it up to each slash, with the slash and without.
+    fn longest_prefix(&self, path: &str) -> Option<usize> {
+        let find = |prefix: &str| self.by_path.get(prefix).copied();
+        if path.len() <= self.longest
+            && let Some(index) = find(path)
+        {
+            return Some(index);
+        }
+        let reach = path.len().min(self.longest + 1);
+        let slashes = path.as_bytes().get(..reach).unwrap_or_default();
+        let slashes = slashes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+        slashes
+            .flat_map(|(at, _)| [path.get(..=at), path.get(..at)])
+            .flatten()
+            .find_map(find)
     }
 }
 
@@ -101,13 +166,6 @@ fn without_port(host: &str) -> &str {
         .rfind(':')
         .filter(|&colon| !host.ends_with(']') && colon > host.rfind(']').unwrap_or(0));
     end.and_then(|end| host.get(..end)).unwrap_or(host)
-}
-
-fn begins_with(path: &str, prefix: &str) -> bool {
-    let Some(rest) = path.strip_prefix(prefix) else {
-        return false;
-    };
-    prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/')
 }
 
 #[cfg(test)]
@@ -143,7 +201,7 @@ mod tests {
             ("[::1]", "/api", 1),
         ] {
             assert_eq!(
-                router.route(host, path).map(|route| route.upstream),
+                router.route(host, path).map(|(_, route)| route.upstream),
                 Some(expected),
                 "{host}{path}"
             );

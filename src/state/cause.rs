@@ -47,11 +47,15 @@ pub enum Cause {
     Cut,
     /// The request cannot be read, or not be forwarded as it is.
     BadRequest,
+    /// This process had no file, port or buffer left for a connection to a backend.
+    LocalResources,
+    /// The request passed through this load balancer too often.
+    ForwardingLoop,
 }
 
 impl Cause {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::NoRoute,
         Self::NoBackend,
         Self::QueueFull,
@@ -74,6 +78,8 @@ impl Cause {
         Self::ClientClosed,
         Self::Cut,
         Self::BadRequest,
+        Self::LocalResources,
+        Self::ForwardingLoop,
     ];
 
     /// The value of the metrics' `cause` label and of the access log's field.
@@ -101,6 +107,8 @@ impl Cause {
             Self::ClientClosed => "client_closed",
             Self::Cut => "cut",
             Self::BadRequest => "bad_request",
+            Self::LocalResources => "local_resources",
+            Self::ForwardingLoop => "forwarding_loop",
         }
     }
 }

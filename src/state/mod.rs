@@ -31,7 +31,7 @@ pub use close_cause::CloseCause;
 pub use counter::Counter;
 pub use duration_histogram::{DURATION_BOUNDS, DurationHistogram};
 pub use name_lookups::NameLookups;
-pub use queue::{Place, Queue};
+pub use queue::{Place, Queue, QueueRank};
 pub use reloads::Reloads;
 pub use snapshot::{HttpSettings, RedirectSettings, Snapshot, SnapshotHandle};
 pub use stats::{AcceptFault, Protocol, WorkerStats};

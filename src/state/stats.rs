@@ -5,8 +5,6 @@
     reason = "each array is as long as the enum or table that indexes it"
 )]
 
-use http::StatusCode;
-
 use crate::{
     redirect::{RejectReason, Target},
     state::{Cause, CloseCause, Counter, DurationHistogram},
@@ -59,11 +57,6 @@ impl WorkerStats {
     /// The counter of calls refused for one reason.
     pub fn rejected(&self, reason: RejectReason) -> &Counter {
         &self.rejected[reason as usize]
-    }
-
-    /// The counter of responses whose status has the same first digit.
-    pub fn responses(&self, status: StatusCode) -> &Counter {
-        self.responses_of_class(status.as_u16() / 100)
     }
 
     /// The counter of responses whose status has this first digit.

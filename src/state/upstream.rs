@@ -13,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::{
     balance::{Balancer, HashRing, Policy},
     config::{self, AdminState, Scheme, WhenAllDown},
+    retry::RetryBudget,
     state::{Backend, Queue},
 };
 
@@ -27,11 +28,14 @@ pub struct Upstream {
     pub members: Arc<[Member]>,
     /// Where requests wait for a backend that may take one more. Stays over reloads.
     pub queue: Arc<Queue>,
+    /// How many retries it may cause, for all workers. Stays over reloads.
+    pub retry_budget: Arc<RetryBudget>,
     /// How `https://` backends are spoken to; `None` without such backends.
     pub tls: Option<Arc<ClientConfig>>,
     balancer: Arc<Balancer>,
     ring: Option<Arc<HashRing>>,
     cursor: Arc<Cursor>,
+    is_unprobed: bool,
 }
 
 /// A backend and its place in an upstream.
@@ -76,9 +80,11 @@ impl Upstream {
             settings,
             members: Arc::default(),
             queue: Arc::default(),
+            retry_budget: Arc::default(),
             balancer: Arc::default(),
             ring: None,
             cursor: Arc::default(),
+            is_unprobed: false,
         }
     }
 
@@ -87,6 +93,7 @@ impl Upstream {
     pub fn with_settings(&self, settings: Arc<config::Upstream>) -> Self {
         Self {
             queue: Arc::clone(&self.queue),
+            retry_budget: Arc::clone(&self.retry_budget),
             cursor: Arc::clone(&self.cursor),
             members: Arc::clone(&self.members),
             balancer: Arc::clone(&self.balancer),
@@ -158,6 +165,21 @@ impl Upstream {
         }
     }
 
+    /// The same upstream, of which some backend's first probe has no result yet, or none has.
+    #[must_use]
+    pub fn with_unprobed(self, is_unprobed: bool) -> Self {
+        Self {
+            is_unprobed,
+            ..self
+        }
+    }
+
+    /// Whether the first probe of a backend that may take requests has no result yet, so that
+    /// requests should wait for it.
+    pub fn is_unprobed(&self) -> bool {
+        self.is_unprobed
+    }
+
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.settings.name
@@ -184,7 +206,7 @@ impl Upstream {
     ) -> Pick<'_> {
         let limit = self
             .settings
-            .in_flight_limit
+            .max_requests
             .map(|limit| limit.get() as usize);
         let backend = |index: u16| {
             let member = self.members.get(usize::from(index));
@@ -346,7 +368,7 @@ mod tests {
     #[test]
     fn full_backends_are_passed_over_up_to_the_limit_and_no_further() {
         let limit = NonZeroU32::new(2);
-        let upstream = upstream(|settings| settings.in_flight_limit = limit).with_available(whole);
+        let upstream = upstream(|settings| settings.max_requests = limit).with_available(whole);
         let mut in_flight = Vec::new();
         for _ in 0..6 {
             let Pick::Backend(backend) = upstream.pick(b"", &[], first) else {

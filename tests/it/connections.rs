@@ -144,7 +144,7 @@ async fn idle_connections_are_closed_and_http2_gets_a_goaway() {
 
 #[tokio::test]
 async fn old_connections_are_asked_to_leave_and_finish_their_calls() {
-    let app = TestApp::start("", &limits("age_limit: 1s, age_grace: 10s"));
+    let app = TestApp::start("", &limits("age_limit: 1s, max_connection_age_grace: 10s"));
     let client = GrpcClient::connect(app.redirect).await;
     let mut requests = client.requests.clone().ready().await.unwrap();
     let (response, mut send) = requests
@@ -177,7 +177,7 @@ async fn old_connections_are_asked_to_leave_and_finish_their_calls() {
 
 #[tokio::test]
 async fn an_aged_connection_that_stays_is_cut_after_the_grace() {
-    let app = TestApp::start("", &limits("age_limit: 1s, age_grace: 200ms"));
+    let app = TestApp::start("", &limits("age_limit: 1s, max_connection_age_grace: 200ms"));
     let client = GrpcClient::connect(app.redirect).await;
     let mut requests = client.requests.clone().ready().await.unwrap();
     let (response, _send) = requests
@@ -240,7 +240,7 @@ async fn http1_connections_have_no_age_limit() {
 #[tokio::test]
 async fn settings_carry_the_stream_limit() {
     const MAX_CONCURRENT_STREAMS: u16 = 3;
-    for (keys, expected) in [("", 256), ("streams_limit: 7", 7)] {
+    for (keys, expected) in [("", 256), ("max_concurrent_streams: 7", 7)] {
         let app = TestApp::start("", &limits(keys));
         let mut stream = TcpStream::connect(app.redirect).await.unwrap();
         stream

@@ -37,7 +37,7 @@ async fn a_failing_backend_does_not_keep_a_change_from_being_loaded() {
     let alive = MoodyBackend::start("alive").await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("weir.yaml");
-    let policy = "    ejection: { failures: 1, time: 60s }\n";
+    let policy = "    ejection: { consecutive_failures: 1, base_time: 60s }\n";
     fs::write(&path, yaml("", &sections(&refusing, policy))).unwrap();
     let app = TestApp::watching(directory, path.clone(), || ());
     eventually("readiness", async || app.readiness().await == 200).await;
@@ -129,7 +129,7 @@ async fn an_ejected_backend_is_the_last_resort() {
         MoodyBackend::start("other").await,
     );
     let urls = [bad.url(), other.url()].join("\", \"");
-    let policy = format!("    ejection: {{ failures: 3, time: 60s, share: 50% }}\n{CHECKED}");
+    let policy = format!("    ejection: {{ consecutive_failures: 3, base_time: 60s, max_percent: 50% }}\n{CHECKED}");
     let app = TestApp::start("", &sections(&urls, &policy));
     for backend in [&bad, &other] {
         app.until_metric(&backend.metric("available"), 1).await;

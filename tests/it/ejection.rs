@@ -55,7 +55,7 @@ async fn failing_answers_eject_whatever_the_checks_say() {
             Mood::Closing,
         ] {
             let [a, bad, c] = three().await;
-            let policy = format!("    ejection: {{ failures: 3, time: 60s }}\n{checks}");
+            let policy = format!("    ejection: {{ consecutive_failures: 3, base_time: 60s }}\n{checks}");
             let (app, mut client) = balance(&[&a, &bad, &c], &policy).await;
             bad.set(mood);
             let statuses = ask_until(&bad, 3, &mut client).await;
@@ -94,7 +94,7 @@ async fn a_grpc_server_that_is_unavailable_is_ejected() {
     for (reply, ejections) in [(unavailable, 1), (other, 0)] {
         let bad = Http2Backend::start(Http2Script::Reply(reply)).await;
         let fine = Http2Backend::start(Http2Script::Reply(Reply::body("fine"))).await;
-        let policy = "    ejection: { failures: 3, time: 60s }\n";
+        let policy = "    ejection: { consecutive_failures: 3, base_time: 60s }\n";
         let app = start_balancer(&[bad.url(), fine.url()], policy, "", "");
         for _ in 0..6 {
             let answer = ask(Protocol::Http2, app.http.unwrap(), &Ask::get("/")).await;
@@ -114,7 +114,7 @@ async fn a_silent_backend_is_ejected_under_a_total_timeout_too() {
     let silent = RecordingBackend::scripted(|mut wire| async move { wire.until_closed().await });
     let silent = silent.await;
     let fine = RecordingBackend::replying("fine").await;
-    let limits = "    total_timeout: 200ms\n    ejection: { failures: 2, time: 60s }\n";
+    let limits = "    total_timeout: 200ms\n    ejection: { consecutive_failures: 2, base_time: 60s }\n";
     let app = start_balancer(&[silent.url(), fine.url()], limits, "", "");
     let mut client = SteadyClient::new(app.http.unwrap());
     let mut statuses = Vec::new();
@@ -130,7 +130,7 @@ async fn a_silent_backend_is_ejected_under_a_total_timeout_too() {
 #[tokio::test]
 async fn a_backend_that_goes_is_ejected_and_nobody_notices() {
     let [a, gone, c] = three().await;
-    let policy = "    ejection: { failures: 3, time: 60s }\n";
+    let policy = "    ejection: { consecutive_failures: 3, base_time: 60s }\n";
     let (app, mut client) = balance(&[&a, &gone, &c], policy).await;
     for _ in 0..30 {
         client.body().await;
@@ -154,7 +154,7 @@ async fn a_backend_that_goes_is_ejected_and_nobody_notices() {
 #[tokio::test]
 async fn it_comes_back_on_probation_and_goes_for_longer() {
     let [a, bad, _] = three().await;
-    let policy = "    ejection: { failures: 3, time: 1s }\n";
+    let policy = "    ejection: { consecutive_failures: 3, base_time: 1s }\n";
     let (app, mut client) = balance(&[&a, &bad], policy).await;
     bad.set(Mood::Status(503));
     ask_until(&bad, 3, &mut client).await;
@@ -179,7 +179,7 @@ async fn it_comes_back_on_probation_and_goes_for_longer() {
 #[tokio::test]
 async fn a_success_ends_the_probation() {
     let [a, bad, _] = three().await;
-    let policy = "    ejection: { failures: 3, time: 100ms }\n";
+    let policy = "    ejection: { consecutive_failures: 3, base_time: 100ms }\n";
     let (app, mut client) = balance(&[&a, &bad], policy).await;
     bad.set(Mood::Status(503));
     ask_until(&bad, 3, &mut client).await;
@@ -197,7 +197,7 @@ async fn a_success_ends_the_probation() {
 #[tokio::test]
 async fn no_more_than_the_share_is_ejected() {
     let [a, b, good] = three().await;
-    let policy = "    ejection: { failures: 3, time: 60s, share: 50% }\n";
+    let policy = "    ejection: { consecutive_failures: 3, base_time: 60s, max_percent: 50% }\n";
     let (app, mut client) = balance(&[&a, &b, &good], policy).await;
     a.set(Mood::Status(503));
     b.set(Mood::Status(503));
@@ -220,7 +220,7 @@ async fn no_more_than_the_share_is_ejected() {
 #[tokio::test]
 async fn the_only_backend_is_never_ejected() {
     let only = MoodyBackend::start("only").await;
-    let policy = "    ejection: { failures: 1, time: 60s, share: 100% }\n";
+    let policy = "    ejection: { consecutive_failures: 1, base_time: 60s, max_percent: 100% }\n";
     let (app, mut client) = balance(&[&only], policy).await;
     only.set(Mood::Status(503));
     for _ in 0..20 {
@@ -245,7 +245,7 @@ async fn the_last_available_backend_is_never_ejected() {
             &format!(
                 "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\n\
                  upstreams:\n  app:\n    backends: [{{ url: \"{}\", state: {state} }}, \"{}\"]\n{CHECKED}    \
-                 ejection: {{ failures: 2, time: 60s, share: 100% }}\n",
+                 ejection: {{ consecutive_failures: 2, base_time: 60s, max_percent: 100% }}\n",
                 other.url(),
                 last.url()
             ),
@@ -264,7 +264,7 @@ async fn the_last_available_backend_is_never_ejected() {
 #[tokio::test]
 async fn zero_failures_switch_ejection_off() {
     let [a, bad, _] = three().await;
-    let (app, mut client) = balance(&[&a, &bad], "    ejection: { failures: 0 }\n").await;
+    let (app, mut client) = balance(&[&a, &bad], "    ejection: { consecutive_failures: 0 }\n").await;
     bad.set(Mood::Status(503));
     let mut refused = 0;
     for _ in 0..40 {
@@ -285,7 +285,7 @@ async fn a_reload_that_switches_ejection_off_ends_it() {
             bad.url()
         )
     };
-    let app = TestApp::start("", &sections("failures: 3, time: 60s"));
+    let app = TestApp::start("", &sections("consecutive_failures: 3, base_time: 60s"));
     let mut client = SteadyClient::new(app.http.unwrap());
     bad.set(Mood::Status(503));
     ask_until(&bad, 3, &mut client).await;
@@ -295,7 +295,7 @@ async fn a_reload_that_switches_ejection_off_ends_it() {
     app.until_metric("weir_config_reloads_total{result=\"ok\"}", 1)
         .await;
     assert_eq!(app.metric(&bad.metric("ejected")).await, 1);
-    app.rewrite("", &sections("failures: 0"));
+    app.rewrite("", &sections("consecutive_failures: 0"));
     app.reload().await;
     app.until_metric("weir_config_reloads_total{result=\"ok\"}", 2)
         .await;
@@ -305,7 +305,7 @@ async fn a_reload_that_switches_ejection_off_ends_it() {
 #[tokio::test]
 async fn a_recovery_by_the_checks_ends_an_ejection() {
     let [a, bad, _] = three().await;
-    let policy = format!("    ejection: {{ failures: 3, time: 60s }}\n{CHECKED}");
+    let policy = format!("    ejection: {{ consecutive_failures: 3, base_time: 60s }}\n{CHECKED}");
     let (app, mut client) = balance(&[&a, &bad], &policy).await;
     bad.set(Mood::Status(503));
     ask_until(&bad, 3, &mut client).await;

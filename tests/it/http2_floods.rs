@@ -202,7 +202,7 @@ async fn control_frame_floods_are_cut_or_bounded() {
     let backend = RecordingBackend::replying("fine").await;
     let balancer = Balancer::start(
         &backend,
-        "connections: { idle_timeout: 500ms, age_grace: 500ms }\n",
+        "connections: { idle_timeout: 500ms, max_connection_age_grace: 500ms }\n",
     )
     .await;
     let setting = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &1u32.to_be_bytes()].concat();

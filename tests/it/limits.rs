@@ -126,7 +126,7 @@ async fn a_head_may_be_so_long() {
         &[backend.url()],
         "",
         "",
-        "connections: { head_limit: 8KiB }\n",
+        "connections: { max_header_size: 8KiB }\n",
     );
     for (length, expected) in [(LIMIT, 200), (LIMIT + 1, 431), (2 * LIMIT, 431)] {
         let start = "GET / HTTP/1.1\r\nHost: web.example\r\nX: ";

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use proptest::prelude::*;
 use weir::redirect::{CdnBase, OriginClusters, RedirectPolicy};
 
-#[path = "../../fuzz/src/checks.rs"]
+#[path = "../../fuzz/src/checks/redirect.rs"]
 mod checks;
 
 proptest! {

@@ -66,7 +66,7 @@ fn is_busy(answer: &KeptAnswer) {
 #[tokio::test]
 async fn those_above_the_limit_wait_and_go_in_order() {
     let (backend, gate) = gated("fine").await;
-    let upstream = "    in_flight_limit: 2\n    queue: { length: 10, timeout: 20s }\n";
+    let upstream = "    max_requests: 2\n    queue: { length: 10, timeout: 20s }\n";
     let app = start_balancer(&[backend.url()], upstream, "", "");
     let names = ["/0", "/1", "/2", "/3", "/4", "/5"];
     let mut clients = queued(&app, &backend, &names, 2).await;
@@ -89,7 +89,7 @@ async fn those_above_the_limit_wait_and_go_in_order() {
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_a_long_wait_in_time() {
     let (backend, gate) = gated("fine").await;
-    let upstream = "    in_flight_limit: 1\n    queue: { length: 2, timeout: 1s }\n";
+    let upstream = "    max_requests: 1\n    queue: { length: 2, timeout: 1s }\n";
     let app = start_balancer(&[backend.url()], upstream, "", "");
     let began = Instant::now();
     let mut clients = queued(&app, &backend, &["/0", "/1", "/2"], 1).await;
@@ -130,7 +130,7 @@ async fn never_more_than_the_limit_are_in_flight() {
         }
     });
     let backend = backend.await;
-    let upstream = format!("    in_flight_limit: {LIMIT}\n    queue: {{ timeout: 20s }}\n");
+    let upstream = format!("    max_requests: {LIMIT}\n    queue: {{ timeout: 20s }}\n");
     let app = start_balancer(&[backend.url()], &upstream, "", "workers: 4\n");
     let http = app.http.unwrap();
     let clients = (0..50).map(async |_| {
@@ -151,7 +151,7 @@ async fn never_more_than_the_limit_are_in_flight() {
 #[tokio::test]
 async fn who_leaves_the_queue_frees_its_place() {
     let (backend, gate) = gated("fine").await;
-    let upstream = "    in_flight_limit: 1\n    queue: { length: 1, timeout: 20s }\n";
+    let upstream = "    max_requests: 1\n    queue: { length: 1, timeout: 20s }\n";
     let app = start_balancer(&[backend.url()], upstream, "", "");
     let mut clients = queued(&app, &backend, &["/0", "/gone"], 1).await;
     drop(clients.pop());
@@ -169,7 +169,7 @@ async fn who_leaves_the_queue_frees_its_place() {
 fn sections(urls: &[String], keys: &str) -> String {
     let urls = urls.join("\", \"");
     format!(
-        "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\nupstreams:\n  app:\n    backends: [\"{urls}\"]\n    in_flight_limit: 1\n    queue: {{ timeout: 5s }}\n{keys}"
+        "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\nupstreams:\n  app:\n    backends: [\"{urls}\"]\n    max_requests: 1\n    queue: {{ timeout: 5s }}\n{keys}"
     )
 }
 

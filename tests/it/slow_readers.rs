@@ -172,7 +172,7 @@ async fn a_stream_that_takes_nothing_gives_its_backend_back() {
         let backend = backend.await;
         let app = start_balancer(
             &[backend.url()],
-            &format!("{limits}    in_flight_limit: 9\n"),
+            &format!("{limits}    max_requests: 9\n"),
             "",
             "connections: { idle_timeout: 300ms }\n",
         );

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::{
     config::{
-        Http, Upstream,
+        BODY_LIMIT, Http, Upstream,
         item::Item,
         resolve::{
             addresses::Addresses,
@@ -82,7 +82,7 @@ fn listener(
     let routes = routes(&section, upstreams);
     let trusted_proxies = trusted_proxies(&section);
     let upgrades = upgrades(&section);
-    let body_limit = section.value("body_limit", None, size);
+    let body_limit = section.value_or_none_by_default("body_limit", BODY_LIMIT, size);
     let uri_limit = section.value("uri_limit", None, |text| {
         let bytes = size(text)?;
         match (64..=1 << 20).contains(&bytes) {
@@ -94,7 +94,7 @@ fn listener(
     let defaults = Http::new(listen?, Router::new(routes));
     Some(Http {
         trusted_proxies: trusted_proxies.unwrap_or(defaults.trusted_proxies),
-        body_limit: body_limit.unwrap_or(defaults.body_limit),
+        body_limit,
         uri_limit: uri_limit.unwrap_or(defaults.uri_limit),
         upgrades: upgrades.unwrap_or(defaults.upgrades),
         ..defaults

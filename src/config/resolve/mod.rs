@@ -12,7 +12,7 @@ use std::{
 use crate::{
     config::{
         ADMIN_LISTEN, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain, Environment,
-        Flags, HEAD_LIMIT, ORIGIN_CLUSTERS, ORIGIN_EVERY, REDIRECT_LISTEN, Redirect, Reflection,
+        Flags, MAX_HEADER_SIZE, ORIGIN_CLUSTERS, ORIGIN_EVERY, REDIRECT_LISTEN, Redirect, Reflection,
         document::Document,
         overrides::Overrides,
         resolve::{
@@ -182,22 +182,32 @@ fn connections(root: &Section<'_>) -> Connections {
         limit: section.value("limit", None, |text| number(text, CONNECTIONS)),
         per_client_limit: section
             .value_or_none("per_client_limit", |text| number(text, CONNECTIONS)),
-        head_limit: section
-            .value("head_limit", None, head_limit)
-            .unwrap_or(HEAD_LIMIT),
+        max_header_size: section
+            .value("max_header_size", None, max_header_size)
+            .unwrap_or(MAX_HEADER_SIZE),
         first_byte_timeout: timeout("first_byte_timeout", TIMEOUT, Duration::from_secs(10)),
         header_timeout: timeout("header_timeout", TIMEOUT, Duration::from_secs(10)),
-        idle_timeout: timeout("idle_timeout", MILLIS_100..=DAY, Duration::from_secs(60)),
-        age_limit: timeout(
-            "age_limit",
+        idle_timeout: timeout("idle_timeout", MILLIS_100..=DAY, Duration::from_secs(75)),
+        max_connection_age: timeout(
+            "max_connection_age",
             Duration::from_secs(1)..=DAY.saturating_mul(7),
             Duration::from_secs(30 * 60),
         ),
-        age_grace: timeout("age_grace", TIMEOUT, Duration::from_secs(30)),
-        streams_limit: section
-            .value("streams_limit", None, |text| number(text, STREAMS))
+        max_connection_age_grace: timeout(
+            "max_connection_age_grace",
+            TIMEOUT,
+            Duration::from_secs(30),
+        ),
+        max_concurrent_streams: section
+            .value("max_concurrent_streams", None, |text| number(text, STREAMS))
             .unwrap_or(STREAMS_DEFAULT),
+        min_body_rate: section
+            .value_or_none_by_default("min_body_rate", MIN_BODY_RATE, min_body_rate),
     };
+    section.renamed("head_limit", "max_header_size");
+    section.renamed("age_limit", "max_connection_age");
+    section.renamed("age_grace", "max_connection_age_grace");
+    section.renamed("streams_limit", "max_concurrent_streams");
     section.finish();
     connections
 }
@@ -224,7 +234,16 @@ fn on_or_off(text: &str) -> Result<Reflection, &'static str> {
     })
 }
 
-fn head_limit(text: &str) -> Result<u32, String> {
+/// Bytes a second.
+fn min_body_rate(text: &str) -> Result<u32, String> {
+    let bytes = size(text)?;
+    u32::try_from(bytes)
+        .ok()
+        .filter(|bytes| RATES.contains(bytes))
+        .ok_or_else(|| "must be from 1B to 1MiB".to_owned())
+}
+
+fn max_header_size(text: &str) -> Result<u32, String> {
     let bytes = size(text)?;
     u32::try_from(bytes)
         .ok()
@@ -239,5 +258,7 @@ const CONNECTIONS: RangeInclusive<NonZeroUsize> =
 const STREAMS: RangeInclusive<NonZeroU32> =
     NonZeroU32::MIN..=NonZeroU32::new(1 << 16).expect("not zero");
 const STREAMS_DEFAULT: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
+const RATES: RangeInclusive<u32> = 1..=(1 << 20);
+const MIN_BODY_RATE: u32 = 240;
 const HEADS: RangeInclusive<u32> = (8 << 10)..=(1 << 20);
 const MINUTES_10: Duration = Duration::from_secs(600);

@@ -74,7 +74,7 @@ fn upstream(name: &str, section: Section<'_>) -> Upstream {
         idle_timeout: timeout("idle_timeout", MILLIS_100..=DAY, defaults.idle_timeout),
         total_timeout: section
             .value_or_none("total_timeout", |text| duration(text, MILLIS_100..=DAY)),
-        in_flight_limit: section.value_or_none("in_flight_limit", |text| number(text, IN_FLIGHT)),
+        max_requests: section.value_or_none("max_requests", |text| number(text, REQUESTS)),
         queue: queue(section.section("queue"), defaults.queue),
         retry_percent: section
             .value("retry_budget", None, |text| percent(text, 0..=100))
@@ -82,6 +82,7 @@ fn upstream(name: &str, section: Section<'_>) -> Upstream {
         tls: tls(section.section("tls")),
         ..defaults
     };
+    section.renamed("in_flight_limit", "max_requests");
     section.finish();
     upstream
 }
@@ -136,27 +137,31 @@ fn when_all_down(text: &str) -> Result<WhenAllDown, &'static str> {
 
 fn ejection(section: Section<'_>) -> Option<EjectionPolicy> {
     let defaults = EjectionPolicy::default();
-    let failures = section.value("failures", None, |text| number(text, 0..=1000_u32));
-    let time = section.value("time", None, |text| duration(text, MILLIS_100..=HOUR));
+    let failures = section.value("consecutive_failures", None, |text| number(text, 0..=1000_u32));
+    let time = section.value("base_time", None, |text| duration(text, MILLIS_100..=HOUR));
     let time_limit_min = match time {
-        None if section.has("time") => MILLIS_100,
-        time => time.unwrap_or(defaults.time),
+        None if section.has("base_time") => MILLIS_100,
+        time => time.unwrap_or(defaults.base_time),
     };
-    let time_limit = section.value("time_limit", None, |text| {
+    let time_limit = section.value("max_time", None, |text| {
         duration(text, time_limit_min..=DAY)
     });
-    let time = time.unwrap_or(defaults.time);
-    let share = section.value("share", None, |text| percent(text, 0..=100));
+    let time = time.unwrap_or(defaults.base_time);
+    let share = section.value("max_percent", None, |text| percent(text, 0..=100));
+    section.renamed("failures", "consecutive_failures");
+    section.renamed("time", "base_time");
+    section.renamed("time_limit", "max_time");
+    section.renamed("share", "max_percent");
     section.finish();
     Some(EjectionPolicy {
         // 0 switches it off, as nginx's max_fails does.
-        failures: match failures {
+        consecutive_failures: match failures {
             Some(failures) => NonZeroU32::new(failures)?,
-            None => defaults.failures,
+            None => defaults.consecutive_failures,
         },
-        time,
-        time_limit: time_limit.unwrap_or_else(|| defaults.time_limit.max(time)),
-        percent_limit: share.unwrap_or(defaults.percent_limit),
+        base_time: time,
+        max_time: time_limit.unwrap_or_else(|| defaults.max_time.max(time)),
+        max_percent: share.unwrap_or(defaults.max_percent),
     })
 }
 
@@ -288,6 +293,6 @@ fn backend_addr(text: &str) -> Result<BackendAddr, String> {
 pub(super) const SHORT_FORM: &str = "backends";
 const WEIGHTS: RangeInclusive<NonZeroU16> =
     NonZeroU16::MIN..=NonZeroU16::new(1000).expect("not zero");
-const IN_FLIGHT: RangeInclusive<NonZeroU32> =
+const REQUESTS: RangeInclusive<NonZeroU32> =
     NonZeroU32::MIN..=NonZeroU32::new(1_000_000).expect("not zero");
 const HOUR: Duration = Duration::from_secs(3600);

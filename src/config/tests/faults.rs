@@ -109,7 +109,7 @@ fn a_mistake_in_one_key_is_no_fault_of_another() {
             "4:32: unknown key `intervl` in upstreams.app.health_check; did you mean `interval`?",
         ),
         (
-            "ejection: { time: 3, time_limit: 5s }",
+            "ejection: { base_time: 3, max_time: 5s }",
             "4:23: upstreams.app.ejection.time \"3\" is not a duration with a unit such as 500ms, 2s or 30m (time unit needed, for example 3sec or 3ms)",
         ),
         (
@@ -354,8 +354,8 @@ fn faults_show_what_was_written() {
         "4:20: upstreams.app.total_timeout \"off\" is not a duration with a unit such as 500ms, 2s or 30m (expected number at 0), or none",
     );
     check_upstream(
-        "in_flight_limit: no",
-        "4:22: upstreams.app.in_flight_limit \"no\" must be a whole number from 1 to 1000000, or none",
+        "max_requests: no",
+        "4:22: upstreams.app.max_requests \"no\" must be a whole number from 1 to 1000000, or none",
     );
 }
 

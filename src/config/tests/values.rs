@@ -7,12 +7,12 @@ fn what_is_none_by_default_can_be_written() {
     for none in ["none", "~", ""] {
         let keys = format!(
             "connections: {{ per_client_limit: {none} }}\nport: 1\nbackends: [http://a]\n\
-             upstreams: {{ b: {{ backends: [http://a], total_timeout: {none}, in_flight_limit: {none} }} }}\n"
+             upstreams: {{ b: {{ backends: [http://a], total_timeout: {none}, max_requests: {none} }} }}\n"
         );
         let config = load_file(&keys).unwrap();
         assert_eq!(config.connections.per_client_limit, None);
         assert_eq!(config.upstreams[0].total_timeout, None);
-        assert_eq!(config.upstreams[0].in_flight_limit, None);
+        assert_eq!(config.upstreams[0].max_requests, None);
     }
 }
 

@@ -22,7 +22,9 @@ impl Upstreams {
         }
         let before = self.shared.snapshot.load_full();
         let fold = |upstream: &Upstream| {
-            let folded = upstream.with_available(|member| self.share(upstream, member, now));
+            let folded = upstream
+                .with_available(|member| self.share(upstream, member, now))
+                .with_unprobed(upstream.members.iter().any(|member| self.is_unprobed(member)));
             let was_up = |old: &Upstream| old.id == upstream.id && !old.is_down();
             if folded.is_down() && before.upstreams.iter().any(was_up) {
                 tracing::error!(upstream = upstream.name(), "no backend is available");
@@ -51,7 +53,7 @@ impl Upstreams {
         }
         if before == Condition::Ejected && condition == Condition::Available {
             if let Some(policy) = &upstream.settings.ejection {
-                stats.on_probation(policy.failures.get());
+                stats.on_probation(policy.consecutive_failures.get());
             }
             let (upstream, backend) = (upstream.name(), &member.backend);
             tracing::info!(upstream, %backend, "ejected backend is tried again");
@@ -100,6 +102,12 @@ impl Upstreams {
             Condition::Unhealthy => !record.known && self.shared.is_probed(),
             Condition::Available | Condition::Draining | Condition::Disabled => false,
         }
+    }
+
+    /// Whether a backend's first probe has no result yet.
+    fn is_unprobed(&self, member: &Member) -> bool {
+        let record = self.records.get(&member.backend.id);
+        member.admin_state == AdminState::Enabled && record.is_some_and(|record| !record.probed)
     }
 
     /// When time alone changes something: an ejection ends, or a slow starter gets more.

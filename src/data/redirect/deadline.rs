@@ -1,59 +1,28 @@
 //! The time limit of one call.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::time::{Instant, Sleep, sleep_until};
 
-/// When a call must have been heard out. Only one that has to wait gets a timer.
-#[derive(Debug)]
-pub(super) struct Deadline {
-    started_at: Instant,
-    /// The shorter of the client's limit and ours.
-    timeout: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+use crate::data::redirect::CallError;
+
+/// The time that a call has: the shorter of the client's limit and ours.
+///
+/// # Errors
+///
+/// When the client's limit is malformed.
+pub(super) fn timeout(
+    grpc_timeout: Option<&HeaderValue>,
+    timeout_max: Duration,
+) -> Result<Duration, CallError> {
+    let Some(value) = grpc_timeout else {
+        return Ok(timeout_max);
+    };
+    let timeout = parse(value).ok_or(CallError::BadRequest("the grpc-timeout is malformed"))?;
+    Ok(timeout.min(timeout_max))
 }
 
-impl Deadline {
-    /// A deadline that no client's `grpc-timeout` can stretch.
-    pub(super) fn new(
-        started_at: Instant,
-        grpc_timeout: Option<&HeaderValue>,
-        timeout_max: Duration,
-    ) -> Self {
-        let timeout = grpc_timeout
-            .and_then(parse)
-            .map_or(timeout_max, |timeout| timeout.min(timeout_max));
-        Self {
-            started_at,
-            timeout,
-            timer: None,
-        }
-    }
-
-    /// The whole time that the call has.
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Whether it has passed. Reads the clock.
-    pub(super) fn has_passed(&self) -> bool {
-        self.started_at.elapsed() >= self.timeout
-    }
-
-    /// Waits for it.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let at = self.started_at + self.timeout;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        timer.as_mut().poll(cx)
-    }
-}
-
-/// Reads a `grpc-timeout`: up to 8 digits and a unit. A malformed one is ignored, as tonic does.
+/// Reads a `grpc-timeout`: up to 8 digits and a unit. `None` for anything else, as in grpc-go.
 fn parse(value: &HeaderValue) -> Option<Duration> {
     let (unit, digits) = value.as_bytes().split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
@@ -89,23 +58,12 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_shorter_limit_wins() {
+    #[test]
+    fn the_shorter_limit_wins() {
         let limit = Duration::from_secs(10);
-        let started_at = Instant::now();
-        let ours = Deadline::new(
-            started_at,
-            Some(&HeaderValue::from_static("99999999H")),
-            limit,
-        );
-        let mut theirs = Deadline::new(started_at, Some(&HeaderValue::from_static("3S")), limit);
-        assert_eq!(
-            (ours.timeout(), theirs.timeout()),
-            (limit, Duration::from_secs(3))
-        );
-        assert!(!theirs.has_passed());
-        std::future::poll_fn(|cx| theirs.poll(cx)).await;
-        assert_eq!(started_at.elapsed(), Duration::from_secs(3));
-        assert!(theirs.has_passed() && !ours.has_passed());
+        let timeout = |text: &'static str| timeout(Some(&HeaderValue::from_static(text)), limit);
+        assert_eq!(timeout("99999999H"), Ok(limit));
+        assert_eq!(timeout("3S"), Ok(Duration::from_secs(3)));
+        assert!(timeout("3").is_err());
     }
 }

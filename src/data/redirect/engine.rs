@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    data::error::CallError,
+    data::redirect::CallError,
     proto::{Request, Response, load_balancer_server::LoadBalancer},
     redirect::{RejectReason, Target},
     state::{Shared, WorkerStats},
@@ -29,11 +29,7 @@ impl Engine {
     /// Answers one call. Costs a snapshot load, an atomic addition and one allocation; none for
     /// an answer that is the origin's own.
     pub(super) fn redirect(&self, video: String) -> Result<String, CallError> {
-        let answer = guarded(|| self.decide(video));
-        if let Err(error) = &answer {
-            self.reject(error.reason());
-        }
-        answer
+        guarded(|| self.decide(video))
     }
 
     fn decide(&self, video: String) -> Result<String, CallError> {
@@ -49,7 +45,7 @@ impl Engine {
         })
     }
 
-    /// Counts a call that was refused elsewhere.
+    /// Counts a call that was refused.
     pub(super) fn reject(&self, reason: RejectReason) {
         self.stats().rejected(reason).increment();
     }
@@ -61,7 +57,8 @@ impl Engine {
         settings.map_or(Duration::ZERO, |settings| settings.call_timeout)
     }
 
-    fn stats(&self) -> &WorkerStats {
+    /// The counts of its worker.
+    pub(super) fn stats(&self) -> &WorkerStats {
         &self.shared.worker(self.worker).stats
     }
 }
@@ -73,7 +70,8 @@ impl LoadBalancer for Engine {
         &self,
         request: tonic::Request<Request>,
     ) -> Result<tonic::Response<Response>, tonic::Status> {
-        let redirect = Self::redirect(self, request.into_inner().video)?;
+        let redirect = Self::redirect(self, request.into_inner().video);
+        let redirect = redirect.inspect_err(|error| self.reject(error.row().reason))?;
         Ok(tonic::Response::new(Response { redirect }))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tonic::service::Routes;
+use tonic::{codec::CompressionEncoding, service::Routes};
 use tonic_health::{
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
@@ -20,7 +20,7 @@ use tower_service::Service as _;
 
 use crate::{
     config::Reflection,
-    data::redirect::{Engine, unary_call::MESSAGE_BYTES_MAX},
+    data::redirect::{Engine, message::MESSAGE_BYTES_MAX},
     proto::{DESCRIPTOR, load_balancer_server::LoadBalancerServer},
 };
 
@@ -36,7 +36,15 @@ impl GrpcRoutes {
         reflection: Reflection,
     ) -> Self {
         let router = tonic::service::Routes::from(axum::Router::new().fallback(unknown));
-        let redirect = LoadBalancerServer::new(engine).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut redirect =
+            LoadBalancerServer::new(engine).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        for encoding in [
+            CompressionEncoding::Gzip,
+            CompressionEncoding::Deflate,
+            CompressionEncoding::Zstd,
+        ] {
+            redirect = redirect.accept_compressed(encoding).send_compressed(encoding);
+        }
         let health = health.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let routes = router.add_service(redirect).add_service(health);
         Self(

@@ -1,87 +1,117 @@
-//! The redirect service's two faces on one port: gRPC and plain HTTP.
+//! The redirect service: gRPC and plain HTTP on one port.
 //!
-//! `RedirectService` is what hyper calls for each request. It answers from one [`Engine`], so
-//! both faces share the rule, the turns and the counters. Runs on worker threads.
+//! Both answer from one [`Engine`], so that they share the rule, the turns and the counters. Runs
+//! on worker threads.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
+use std::rc::Rc;
+
+use bytes::Bytes;
+use h2::{RecvStream, server::SendResponse};
+use http::{Request, header};
+use tokio::time::Instant;
+
+use crate::{
+    data::{
+        answer::{self, Asked},
+        fault::Fault,
+        stream::{MessageStream, Turn},
+        worker::WorkerContext,
+    },
+    message::Kind,
+    redirect::RejectReason,
 };
 
-use http::{Request, Response, Version, header};
-use hyper::{body::Incoming, service::Service};
-
-use crate::{data::connection::Connection, proto::REDIRECT_PATH};
-
-mod answer_body;
+mod call_error;
 mod deadline;
 mod engine;
+mod grpc_call;
 mod grpc_routes;
 mod http_face;
-mod routed_call;
-mod unary_call;
+mod message;
+mod tonic_call;
 
-pub(super) use answer_body::AnswerBody;
+pub(in crate::data) use call_error::CallError;
 pub use engine::Engine;
+pub(in crate::data) use grpc_call::GrpcCall;
 pub use grpc_routes::{GrpcRoutes, health_service};
 
-use self::{routed_call::RoutedCall, unary_call::UnaryCall};
-
-/// Answers the requests of one connection.
+/// The redirect service's part of one worker.
 #[derive(Debug)]
-pub(super) struct RedirectService {
-    connection: Rc<Connection>,
+pub(in crate::data) struct RedirectWorker {
+    context: Rc<WorkerContext>,
+    engine: Engine,
+    routes: GrpcRoutes,
 }
 
-impl RedirectService {
-    pub(super) fn new(connection: Rc<Connection>) -> Self {
-        Self { connection }
+impl RedirectWorker {
+    /// The part of a worker.
+    pub(in crate::data) fn new(context: &Rc<WorkerContext>, routes: GrpcRoutes) -> Self {
+        Self {
+            context: Rc::clone(context),
+            engine: Engine::new(std::sync::Arc::clone(&context.shared), context.index),
+            routes,
+        }
+    }
+
+    /// Whether a request over HTTP/2 is a gRPC call.
+    pub(in crate::data) fn is_grpc(&self, request: &Request<RecvStream>) -> bool {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let suffix = content_type.and_then(|text| text.as_bytes().strip_prefix(b"application/grpc"));
+        // `application/grpc-web` is another protocol.
+        suffix.is_some_and(|suffix| matches!(suffix.first(), None | Some(b'+' | b';' | b' ')))
+    }
+
+    /// Answers a gRPC call. `None` once it is answered, which nearly all are at once: head and
+    /// message have arrived together.
+    pub(in crate::data) fn call(
+        self: &Rc<Self>,
+        turn: &mut Turn<'_, '_>,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+    ) -> Option<Box<GrpcCall>> {
+        GrpcCall::start(self, turn, request, respond)
+    }
+
+    /// Counts an answer: how long it took since the call's head, and why it has no address if it
+    /// has none. The one place that counts rejected calls, beside those that tonic decodes.
+    fn answered(&self, since: Instant, rejected: Option<RejectReason>) {
+        self.engine.stats().call_duration.record(since.elapsed());
+        if let Some(reason) = rejected {
+            self.engine.reject(reason);
+        }
+    }
+
+    /// Answers a head that cannot be read, or did not come in time.
+    pub(in crate::data) fn answer_unreadable(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+        fault: &Fault,
+    ) {
+        self.engine.reject(RejectReason::BadRequest);
+        let status = fault.row().status;
+        // A client that is gone does not read it.
+        let _sent = send_json(turn, client, Asked::unreadably(), status, &fault.to_string(), true);
     }
 }
 
-impl Service<Request<Incoming>> for RedirectService {
-    type Response = Response<AnswerBody>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn call(&self, request: Request<Incoming>) -> Answer {
-        if !is_grpc(&request) {
-            return Answer::Ready(Some(http_face::answer(&self.connection, &request)));
-        }
-        if request.uri().path() == REDIRECT_PATH {
-            return Answer::Redirect(UnaryCall::new(&self.connection, request));
-        }
-        Answer::Routed(RoutedCall::new(&self.connection, request))
+/// Answers by a status and a message in JSON.
+fn send_json(
+    turn: &mut Turn<'_, '_>,
+    client: &mut MessageStream,
+    asked: Asked,
+    status: u16,
+    message: &str,
+    is_last: bool,
+) -> Result<usize, crate::data::stream::StreamFault> {
+    let body = serde_json::json!({ "code": status, "message": message }).to_string();
+    let head = &mut turn.scratch.outgoing;
+    head.begin(status, b"", http::Version::HTTP_11);
+    let fields = head.fields_mut();
+    fields.push_as(Kind::ContentType, b"content-type", b"application/json");
+    fields.push_as(Kind::Other, b"cache-control", b"no-store");
+    if status == 405 {
+        fields.push_as(Kind::Other, b"allow", b"GET, HEAD");
     }
-}
-
-fn is_grpc(request: &Request<Incoming>) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let suffix = content_type.and_then(|text| text.as_bytes().strip_prefix(b"application/grpc"));
-    // `application/grpc-web` is another protocol. Over HTTP/1.1 the status would be lost.
-    suffix.is_some_and(|suffix| matches!(suffix.first(), None | Some(b'+' | b';' | b' ')))
-        && request.version() == Version::HTTP_2
-}
-
-/// The answer to one request, as hyper waits for it. `Unpin`, so that the executor can poll it
-/// before it decides whether it needs a task.
-#[derive(Debug)]
-pub(in crate::data) enum Answer {
-    Ready(Option<Response<AnswerBody>>),
-    Redirect(UnaryCall),
-    Routed(RoutedCall),
-}
-
-impl Future for Answer {
-    type Output = Result<Response<AnswerBody>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Ready(response) => Poll::Ready(Ok(response.take().expect("polled once"))),
-            Self::Redirect(call) => Pin::new(call).poll(cx).map(Ok),
-            Self::Routed(call) => Pin::new(call).poll(cx).map(Ok),
-        }
-    }
+    answer::send(turn, client, asked, body.as_bytes(), is_last)
 }

@@ -1,0 +1,83 @@
+//! A bound on what the heads of one HTTP/2 connection may take once they are decompressed.
+//!
+//! HPACK makes hundreds of bytes of one: 85 KB from a client can become 84 MiB at the backends.
+
+use http::Request;
+use tokio::time::Instant;
+
+/// The bytes of heads that a connection may still send.
+#[derive(Debug)]
+pub(super) struct HeaderBudget {
+    bytes: u64,
+    filled_at: Instant,
+}
+
+/// A connection has used up its budget.
+#[derive(Debug)]
+pub(super) struct Exhausted;
+
+impl HeaderBudget {
+    /// A full budget.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            bytes: BYTES_MAX,
+            filled_at: now,
+        }
+    }
+
+    /// Takes the bytes of one head, as HPACK counts them (RFC 7541 section 4.1).
+    ///
+    /// # Errors
+    ///
+    /// When not so many are left.
+    pub(super) fn charge<B>(&mut self, request: &Request<B>, now: Instant) -> Result<(), Exhausted> {
+        self.take(head_bytes(request), now)
+    }
+
+    fn take(&mut self, bytes: u64, now: Instant) -> Result<(), Exhausted> {
+        let elapsed = now.saturating_duration_since(self.filled_at);
+        let earned = elapsed.as_millis().saturating_mul(u128::from(BYTES_PER_SECOND)) / 1000;
+        if earned > 0 {
+            let earned = u64::try_from(earned).unwrap_or(u64::MAX);
+            self.bytes = self.bytes.saturating_add(earned).min(BYTES_MAX);
+            self.filled_at = now;
+        }
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(Exhausted)?;
+        Ok(())
+    }
+}
+
+/// The size of a request's header list.
+pub(in crate::data) fn head_bytes<B>(request: &Request<B>) -> u64 {
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+    let authority = request.uri().authority().map_or(0, |authority| authority.as_str().len());
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let pseudo = request.method().as_str().len() + authority + target + PSEUDO_NAMES_BYTES;
+    (fields.sum::<usize>() + pseudo) as u64
+}
+
+const FIELD_OVERHEAD: usize = 32;
+/// `:method`, `:scheme`, `:authority` and `:path`, with `https` and the overhead of four fields.
+const PSEUDO_NAMES_BYTES: usize = 7 + 7 + 10 + 5 + 5 + 4 * FIELD_OVERHEAD;
+/// Some 80,000 heads of the usual size at once, and as many each second.
+const BYTES_MAX: u64 = 16 << 20;
+const BYTES_PER_SECOND: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_earns_what_it_used() {
+        let now = Instant::now();
+        let mut budget = HeaderBudget::new(now);
+        assert!(budget.take(BYTES_MAX, now).is_ok());
+        assert!(budget.take(1, now).is_err());
+        let later = now + Duration::from_millis(500);
+        assert!(budget.take(BYTES_PER_SECOND / 2, later).is_ok());
+        assert!(budget.take(1, later).is_err());
+    }
+}

@@ -1,0 +1,262 @@
+//! The stage that gets a backend and a connection to it: picks, waits in the queue where all
+//! backends are full, connects where no connection was kept.
+
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
+
+use crate::{
+    data::{
+        exchange::{HttpWorker, clock::{Clock, Wait}},
+        fault::Fault,
+        stream::Turn,
+        upstream::{Connected, Reuse, UpstreamConnection, connect},
+        worker::UpstreamRef,
+    },
+    net::Dialing,
+    state::{Backend, InFlight, Pick, QueueRank, Upstream},
+};
+
+/// A backend that counts the request, and a connection to it.
+#[derive(Debug)]
+pub(super) struct Acquired {
+    pub(super) in_flight: InFlight,
+    pub(super) connection: UpstreamConnection,
+    /// Whether it carried a request before.
+    pub(super) is_reused: bool,
+}
+
+impl Acquired {
+    /// The backend.
+    pub(super) fn backend(&self) -> &Arc<Backend> {
+        self.in_flight.backend()
+    }
+}
+
+/// How far the stage is.
+pub(super) enum Acquiring {
+    /// It has to pick.
+    Pick,
+    /// It waits for a backend that may take one more request.
+    Queue(Boxed<Result<InFlight, Fault>>),
+    /// It has a backend, and needs a connection.
+    Connection(InFlight),
+    /// It connects.
+    Connect(InFlight, Boxed<Result<Connected, Fault>>),
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
+
+impl fmt::Debug for Acquiring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pick => "Pick",
+            Self::Queue(_) => "Queue",
+            Self::Connection(_) => "Connection",
+            Self::Connect(..) => "Connect",
+        })
+    }
+}
+
+/// What the stage needs to know of a request.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) http: &'a Rc<HttpWorker>,
+    pub(super) upstream: &'a UpstreamRef,
+    /// What consistent hashing hashes.
+    pub(super) key: &'a [u8],
+    /// Backends that are not asked again.
+    pub(super) tried: &'a [usize],
+    pub(super) reuse: Reuse,
+    /// What the connection is for: only HTTP/1.1 can switch protocols.
+    pub(super) dialing: Dialing,
+}
+
+/// Why the stage ended without a connection.
+#[derive(Debug)]
+pub(super) enum AcquireFault {
+    /// No backend takes the request.
+    Unpicked(Fault),
+    /// The backend that was picked cannot be reached.
+    Unreached(InFlight, Fault),
+}
+
+impl Wanted<'_> {
+    /// Goes on until there is a connection or something has to be waited for.
+    pub(super) fn poll(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        acquiring: &mut Acquiring,
+        clock: &mut Clock,
+    ) -> Poll<Result<Acquired, AcquireFault>> {
+        loop {
+            match std::mem::replace(acquiring, Acquiring::Pick) {
+                Acquiring::Pick => match self.pick() {
+                    Err(fault) => return Poll::Ready(Err(AcquireFault::Unpicked(fault))),
+                    Ok(Some(in_flight)) => *acquiring = Acquiring::Connection(in_flight),
+                    Ok(None) => {
+                        clock.restart(turn.now);
+                        *acquiring = Acquiring::Queue(self.wait_in_queue());
+                    }
+                },
+                Acquiring::Queue(mut waiting) => match waiting.as_mut().poll(turn.cx) {
+                    Poll::Ready(Ok(in_flight)) => *acquiring = Acquiring::Connection(in_flight),
+                    Poll::Ready(Err(fault)) => {
+                        return Poll::Ready(Err(AcquireFault::Unpicked(fault)));
+                    }
+                    Poll::Pending => {
+                        clock.waits_for(Wait::Queue, turn.now);
+                        *acquiring = Acquiring::Queue(waiting);
+                        return Poll::Pending;
+                    }
+                },
+                Acquiring::Connection(in_flight) => {
+                    if let Some(connection) = self.kept(turn, &in_flight) {
+                        return Poll::Ready(Ok(Acquired {
+                            in_flight,
+                            connection,
+                            is_reused: true,
+                        }));
+                    }
+                    clock.restart(turn.now);
+                    let connecting = self.connect(&in_flight);
+                    *acquiring = Acquiring::Connect(in_flight, connecting);
+                }
+                Acquiring::Connect(in_flight, mut connecting) => {
+                    match connecting.as_mut().poll(turn.cx) {
+                        Poll::Ready(Ok(connected)) => {
+                            return Poll::Ready(Ok(Acquired {
+                                in_flight,
+                                connection: connected.connection,
+                                is_reused: connected.is_reused,
+                            }));
+                        }
+                        Poll::Ready(Err(fault)) => {
+                            return Poll::Ready(Err(AcquireFault::Unreached(in_flight, fault)));
+                        }
+                        Poll::Pending => {
+                            clock.waits_for(Wait::Connect, turn.now);
+                            *acquiring = Acquiring::Connect(in_flight, connecting);
+                            return Poll::Pending;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts the request at a backend; `None` if it has to wait for one.
+    fn pick(&self) -> Result<Option<InFlight>, Fault> {
+        let upstream = self.upstream.get();
+        // Requests that wait come first.
+        let queue = &upstream.queue;
+        let must_wait = self.tried.is_empty() && queue.waiting() > 0 && upstream.settings.max_requests.is_some();
+        if !must_wait {
+            match begin_on(upstream, self.key, self.tried) {
+                Begun::At(in_flight) => return Ok(Some(in_flight)),
+                Begun::Busy => {}
+                Begun::NoneLeft if self.tried.is_empty() && upstream.is_unprobed() => {}
+                Begun::NoneLeft => return Err(no_backend(upstream)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for a place at a backend: a retry before all requests that were not tried yet.
+    fn wait_in_queue(&self) -> Boxed<Result<InFlight, Fault>> {
+        let http = Rc::clone(self.http);
+        let upstream = self.upstream.clone();
+        let (key, tried) = (self.key.to_vec(), self.tried.to_vec());
+        Box::pin(async move { wait_in_queue(&http, &upstream, &key, &tried).await })
+    }
+
+    fn kept(&self, turn: &mut Turn<'_, '_>, in_flight: &InFlight) -> Option<UpstreamConnection> {
+        // A tunnel takes its connection with it, so it gets one of its own.
+        let may_reuse = self.reuse == Reuse::Allowed && self.dialing == Dialing::Any;
+        let backend = in_flight.backend().id;
+        may_reuse.then(|| self.http.pool.take(backend, turn)).flatten()
+    }
+
+    fn connect(&self, in_flight: &InFlight) -> Boxed<Result<Connected, Fault>> {
+        Box::pin(connect(
+            Rc::clone(&self.http.pool),
+            self.upstream.clone(),
+            Arc::clone(in_flight.backend()),
+            self.dialing,
+            self.reuse,
+        ))
+    }
+}
+
+async fn wait_in_queue(
+    http: &HttpWorker,
+    upstream: &UpstreamRef,
+    key: &[u8],
+    tried: &[usize],
+) -> Result<InFlight, Fault> {
+    let queue = &upstream.get().queue;
+    let length = upstream.get().settings.queue.length;
+    let rank = match tried.is_empty() {
+        true => QueueRank::First,
+        false => QueueRank::Retry,
+    };
+    let Some(place) = queue.enter(rank, length) else {
+        return Err(Fault::QueueFull {
+            upstream: upstream.get().name().to_owned(),
+            length,
+        });
+    };
+    let mut was_woken = false;
+    loop {
+        let mut room = pin!(place.room());
+        // From here on no wake-up is lost.
+        room.as_mut().enable();
+        // Other backends may be available by now.
+        let current = upstream.in_snapshot(&http.context.snapshot());
+        match begin_on(current.get(), key, tried) {
+            Begun::At(in_flight) => return Ok(in_flight),
+            Begun::NoneLeft if !current.get().is_unprobed() => {
+                // The wake-up that was for this request may be of use to another.
+                queue.let_one_in();
+                return Err(no_backend(current.get()));
+            }
+            Begun::Busy | Begun::NoneLeft => {
+                if std::mem::replace(&mut was_woken, true) {
+                    place.pass_on();
+                }
+                room.await;
+            }
+        }
+    }
+}
+
+enum Begun {
+    At(InFlight),
+    Busy,
+    NoneLeft,
+}
+
+fn begin_on(upstream: &Upstream, key: &[u8], tried: &[usize]) -> Begun {
+    loop {
+        let random = |below| fastrand::usize(..below);
+        let backend = match upstream.pick(key, tried, random) {
+            Pick::Backend(backend) => backend,
+            Pick::Busy => return Begun::Busy,
+            Pick::NoneLeft => return Begun::NoneLeft,
+        };
+        // Another worker may have been faster.
+        if let Some(in_flight) = InFlight::begin(backend, upstream.settings.max_requests) {
+            return Begun::At(in_flight);
+        }
+    }
+}
+
+fn no_backend(upstream: &Upstream) -> Fault {
+    Fault::NoBackend {
+        upstream: upstream.name().to_owned(),
+    }
+}

@@ -1,0 +1,80 @@
+//! What one worker's exchanges share: connections to backends, the access log, spare heads.
+
+use std::{cell::RefCell, collections::HashSet, rc::Rc};
+
+use tokio::time::Instant;
+
+use crate::{
+    config::AdminState,
+    data::{
+        stream::Turn,
+        upstream::ConnPool,
+        worker::WorkerContext,
+    },
+    message::RequestHead,
+    state::{Member, WorkerStats},
+    telemetry::access_log::Sink,
+};
+
+/// The HTTP balancer's part of one worker.
+#[derive(Debug)]
+pub(in crate::data) struct HttpWorker {
+    pub(super) context: Rc<WorkerContext>,
+    pub(super) pool: Rc<ConnPool>,
+    pub(super) log: Option<Sink>,
+    /// Heads that no exchange uses now, with the memory that they once needed.
+    heads: RefCell<Vec<Box<RequestHead>>>,
+}
+
+impl HttpWorker {
+    /// The part of a worker. `log` is where requests are logged, if they are.
+    pub(in crate::data) fn new(context: &Rc<WorkerContext>, log: Option<Sink>) -> Self {
+        Self {
+            context: Rc::clone(context),
+            pool: Rc::default(),
+            log,
+            heads: RefCell::default(),
+        }
+    }
+
+    /// Lends a head.
+    pub(super) fn lend_head(&self) -> Box<RequestHead> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a head back.
+    pub(super) fn return_head(&self, head: Box<RequestHead>) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < SPARE_HEADS_MAX {
+            heads.push(head);
+        }
+    }
+
+    /// The counts of this worker.
+    pub(super) fn stats(&self) -> &WorkerStats {
+        &self.context.state().stats
+    }
+
+    /// Does what has to be done each second: flushes the log, so that a quiet worker's lines come
+    /// in time, and closes connections that no request should use any more.
+    pub(in crate::data) fn keep_house(&self) {
+        if let Some(log) = &self.log {
+            log.flush();
+        }
+        let snapshot = self.context.snapshot();
+        let members = snapshot.upstreams.iter().flat_map(|upstream| upstream.members.iter());
+        let is_wanted = |member: &&Member| member.admin_state != AdminState::Disabled;
+        let wanted: HashSet<usize> =
+            members.filter(is_wanted).map(|member| member.backend.id).collect();
+        let mut scratch = self.context.scratch.borrow_mut();
+        let mut turn = Turn {
+            cx: &mut std::task::Context::from_waker(std::task::Waker::noop()),
+            now: Instant::now(),
+            scratch: &mut scratch,
+        };
+        self.pool.close_old(&mut turn, |backend| !wanted.contains(&backend));
+    }
+}
+
+/// More are only there while that many requests are in flight.
+const SPARE_HEADS_MAX: usize = 64;

@@ -1,0 +1,395 @@
+//! The HTTP load balancer: one request and its response, in named stages.
+//!
+//! | stage | file | takes | gives |
+//! |---|---|---|---|
+//! | route | `route` | the head of a request | where it goes |
+//! | policies | `policies` | that, and the head | nothing, or a fault |
+//! | rewrite | `rewrite` | the head | the head as backends get it |
+//! | acquire | `acquire` | the upstream | a backend and a connection to it |
+//! | send | `send` | the connection | the head of a response |
+//! | relay | `relay` | both bodies | the end of the response |
+//! | log | `log` | what happened | a line |
+//!
+//! Beside them: `clock` (until when an exchange may wait), `retry` (what may be tried next),
+//! `upload` and `replay` (the request's body), `tunnel` (what follows a switch of protocols). An [`Exchange`] is polled by the client's connection, over
+//! HTTP/1.1 and HTTP/2 alike, and spawns nothing.
+
+use std::{rc::Rc, task::Poll};
+
+use tokio::time::Instant;
+
+use crate::{
+    data::{
+        answer::Asked,
+        downstream::Connection,
+        fault::Fault,
+        service::{CallCount, Ending, Outcome},
+        stream::{MessageStream, Turn},
+        worker::{LocalSnapshot, UpstreamRef},
+    },
+    message::{Framing, RequestHead},
+    net::Dialing,
+    retry::RetryBudget,
+    route::Route,
+    shutdown::Phase,
+    state::{Cause, InFlight},
+};
+
+mod acquire;
+mod begin;
+mod clock;
+mod http_worker;
+mod log;
+mod policies;
+mod relay;
+mod replay;
+mod retry;
+mod rewrite;
+mod route;
+mod send;
+mod tunnel;
+mod unreadable;
+mod upload;
+
+pub(in crate::data) use begin::Begun;
+pub(in crate::data) use http_worker::HttpWorker;
+pub(in crate::data) use tunnel::Tunnel;
+pub(in crate::data) use unreadable::answer_unreadable;
+
+use self::{
+    acquire::{AcquireFault, Acquired, Acquiring, Wanted},
+    clock::{Clock, Overdue, Wait},
+    log::Record,
+    retry::{Again, Failure, Next, RetryState},
+    upload::Upload,
+};
+
+/// One request on its way to a backend, and its response on the way back.
+#[derive(Debug)]
+pub(in crate::data) struct Exchange {
+    http: Rc<HttpWorker>,
+    connection: Rc<Connection>,
+    upstream: UpstreamRef,
+    listener: usize,
+    route: usize,
+    request: Request,
+    upload: Upload,
+    retry: RetryState,
+    clock: Clock,
+    stage: Stage,
+    record: Option<Box<Record>>,
+    /// Whether the client's connection ends with this exchange.
+    is_last: bool,
+    /// Whether the end of the connection is the end of the response.
+    ends_by_close: bool,
+    /// Whether the end of the response was passed on.
+    is_ended: bool,
+    settled: Settled,
+    _count: CallCount,
+}
+
+/// What is asked of backends, and what the answer must suit.
+#[derive(Debug)]
+struct Request {
+    /// The head as backends get it.
+    outgoing: Box<RequestHead>,
+    body: Framing,
+    /// What consistent hashing hashes.
+    key: Vec<u8>,
+    /// The protocol that the client wants to switch to.
+    upgrade: Option<Box<[u8]>>,
+    asked: Asked,
+    wants_trailers: bool,
+    is_told_of_keep_alive: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Acquire(Acquiring),
+    Send(Acquired),
+    Relay(Acquired),
+    /// The client takes what is left.
+    Flush,
+    /// What came before a broken end is written, then the stream is reset.
+    BreakOff,
+}
+
+/// What became of an exchange.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Settled {
+    /// Nothing yet; no head was sent.
+    Open,
+    /// A response's head was sent.
+    Responded,
+    /// It is over and counted.
+    Over,
+}
+
+/// What a stage says.
+enum Step {
+    /// Go on with this stage at once.
+    Go(Stage),
+    /// Go on with it when something happens.
+    Wait(Stage),
+    End(Outcome),
+}
+
+impl Exchange {
+    /// Goes on as far as it can.
+    pub(in crate::data) fn poll(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+    ) -> Poll<Outcome> {
+        loop {
+            let stage = std::mem::replace(&mut self.stage, Stage::Flush);
+            let step = match stage {
+                Stage::Acquire(acquiring) => self.poll_acquire(turn, client, acquiring),
+                Stage::Send(acquired) => self.poll_send(turn, client, acquired),
+                Stage::Relay(acquired) => self.poll_relay(turn, client, acquired),
+                Stage::Flush => self.poll_flush(turn, client),
+                Stage::BreakOff => {
+                    client.break_off();
+                    Step::End(Outcome::Done)
+                }
+            };
+            let step = match step {
+                Step::Wait(stage) => self.look_at_the_clock(turn, client, stage),
+                step => step,
+            };
+            match step {
+                Step::Go(stage) => self.stage = stage,
+                Step::Wait(stage) => {
+                    self.stage = stage;
+                    return Poll::Pending;
+                }
+                Step::End(outcome) => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// When it wants to be polled although nothing happened.
+    pub(in crate::data) fn due(&self) -> Instant {
+        let due = self.clock.due();
+        match (&self.stage, self.upload.goes_on_at()) {
+            (Stage::Send(_), Some(at)) => at.min(due),
+            _ => due,
+        }
+    }
+
+    fn poll_acquire(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+        mut acquiring: Acquiring,
+    ) -> Step {
+        let wanted = Wanted {
+            http: &self.http,
+            upstream: &self.upstream,
+            key: &self.request.key,
+            tried: &self.retry.tried,
+            reuse: self.retry.reuse,
+            dialing: match self.request.upgrade {
+                Some(_) => Dialing::Http1,
+                None => Dialing::Any,
+            },
+        };
+        match wanted.poll(turn, &mut acquiring, &mut self.clock) {
+            Poll::Ready(Ok(acquired)) => {
+                if let Some(record) = &mut self.record {
+                    record.attempt(acquired.backend());
+                }
+                self.begin_attempt(turn, client, acquired)
+            }
+            Poll::Ready(Err(AcquireFault::Unpicked(fault))) => {
+                // The failure of the attempt before says more than that no other backend is left.
+                let fault = self.retry.take_failure().unwrap_or(fault);
+                self.give_up(turn, client, fault)
+            }
+            Poll::Ready(Err(AcquireFault::Unreached(in_flight, fault))) => {
+                self.unreached(turn, client, in_flight, fault)
+            }
+            Poll::Pending if self.is_client_gone(turn, client) => {
+                self.give_up(turn, client, Fault::ClientClosed)
+            }
+            Poll::Pending => Step::Wait(Stage::Acquire(acquiring)),
+        }
+    }
+
+    /// Notes a backend that cannot be connected to.
+    fn unreached(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+        in_flight: InFlight,
+        fault: Fault,
+    ) -> Step {
+        if let Some(record) = &mut self.record {
+            record.attempt(in_flight.backend());
+        }
+        let again = match &fault {
+            // Another backend would not be reached either.
+            Fault::LocalResources { .. } => Again::No,
+            _ => Again::Elsewhere,
+        };
+        self.after_failure(turn, client, in_flight, Failure::new(fault, again))
+    }
+
+    /// Decides what to do after an attempt that failed.
+    fn after_failure(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+        in_flight: InFlight,
+        failure: Failure,
+    ) -> Step {
+        let cause = failure.fault.cause();
+        if failure.blames_backend() {
+            self.suspect(in_flight.backend().stats.failed(cause));
+        }
+        if let Some(record) = &mut self.record {
+            record.attempt_failed(cause);
+        }
+        let next = self.retry.next(in_flight.backend().id, &failure);
+        let may_retry = next.is_some() && self.budget().withdraw(turn.now.into_std());
+        let Some(next) = next.filter(|_| may_retry) else {
+            return self.give_up(turn, client, failure.fault);
+        };
+        self.http.stats().retries(cause).increment();
+        self.retry.failed(failure.fault);
+        Step::Go(Stage::Acquire(match next {
+            Next::SameBackend => Acquiring::Connection(in_flight),
+            Next::AnotherBackend => Acquiring::Pick,
+        }))
+    }
+
+    fn budget(&self) -> &RetryBudget {
+        &self.upstream.get().retry_budget
+    }
+
+    /// Tells the control plane of a backend that failed often enough in a row to be looked at.
+    fn suspect(&self, in_a_row: u32) {
+        let policy = self.upstream.get().settings.ejection.as_ref();
+        // Not each time: where no backend may be ejected, the count goes on.
+        if policy.is_some_and(|policy| in_a_row.is_multiple_of(policy.consecutive_failures.get())) {
+            self.http.context.shared.suspects.notify_one();
+        }
+    }
+
+    /// Ends a stage whose time is over.
+    fn look_at_the_clock(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+        stage: Stage,
+    ) -> Step {
+        let Some(overdue) = self.clock.overdue(turn.now) else {
+            return Step::Wait(stage);
+        };
+        let fault = self.overdue_fault(overdue);
+        match stage {
+            Stage::BreakOff => Step::Wait(stage),
+            Stage::Flush => self.cut_off(client, fault),
+            Stage::Relay(_) => self.break_off(turn, client, fault),
+            Stage::Send(acquired) => {
+                acquired.connection.note_silence();
+                let is_delivered = self.upload.is_over();
+                if overdue == Overdue::Total && is_delivered {
+                    // The backend had all of the request, and kept it.
+                    self.suspect(acquired.backend().stats.failed(fault.cause()));
+                }
+                match overdue {
+                    Overdue::Wait(Wait::Delivery | Wait::Response) => {
+                        let failure = Failure::new(fault, Again::No);
+                        self.after_failure(turn, client, acquired.in_flight, failure)
+                    }
+                    _ => self.give_up(turn, client, fault),
+                }
+            }
+            Stage::Acquire(Acquiring::Connect(in_flight, _)) if overdue != Overdue::Total => {
+                self.unreached(turn, client, in_flight, fault)
+            }
+            Stage::Acquire(_) => self.give_up(turn, client, fault),
+        }
+    }
+
+    fn overdue_fault(&self, overdue: Overdue) -> Fault {
+        let limits = self.clock.limits();
+        let upstream = || self.upstream.get().name().to_owned();
+        match overdue {
+            Overdue::Wait(Wait::Queue) => Fault::QueueTimeout {
+                upstream: upstream(),
+                timeout: limits.queue,
+            },
+            Overdue::Wait(Wait::Connect) => Fault::ConnectTimeout {
+                upstream: upstream(),
+                timeout: limits.connect,
+            },
+            Overdue::Wait(Wait::Delivery | Wait::Response) => Fault::ResponseTimeout {
+                timeout: limits.response,
+            },
+            Overdue::Wait(Wait::Download) => Fault::ResponseStalled {
+                timeout: limits.upstream_idle,
+            },
+            Overdue::Wait(Wait::Upload | Wait::Client) | Overdue::ClientRate => {
+                Fault::ClientStalled
+            }
+            Overdue::Total => Fault::TotalTimeout {
+                timeout: limits.total.unwrap_or_default(),
+            },
+        }
+    }
+
+    /// Ends an exchange whose client does not take the end of the response.
+    fn cut_off(&mut self, client: &mut MessageStream, fault: Fault) -> Step {
+        self.settle(Some(&fault));
+        client.break_off();
+        Step::End(Outcome::Close(Ending::Stalled))
+    }
+
+    /// Answers the client by a fault.
+    fn give_up(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+        fault: Fault,
+    ) -> Step {
+        self.upload.abandon();
+        Step::End(self.answer(turn, client, &fault))
+    }
+
+    fn route(&self) -> &Route {
+        let snapshot = self.upstream.snapshot();
+        let listener = snapshot.http(self.listener);
+        let route = listener.and_then(|listener| listener.settings.router.get(self.route));
+        route.expect("the snapshot has the route that it gave")
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.settled != Settled::Over {
+            // The connection ended before the exchange did.
+            let is_cut = self.http.context.phases.current() == Phase::Cut;
+            let cause = if is_cut { Cause::Cut } else { self.connection.cause_of_loss() };
+            self.settle_as(Some(cause));
+        }
+        self.http.return_head(std::mem::take(&mut self.request.outgoing));
+    }
+}
+
+/// The snapshot that a request of a listener is answered by: the current one, or the last that had
+/// the listener. Clients of a listener that a reload took away are told to leave.
+fn snapshot_for(http: &HttpWorker, connection: &Connection, listener: usize) -> LocalSnapshot {
+    let snapshot = http.context.snapshot();
+    if snapshot.http(listener).is_some() {
+        return snapshot;
+    }
+    match snapshot.last_with(listener) {
+        Some(last) => {
+            connection.ask_to_leave();
+            Rc::new(std::sync::Arc::clone(last))
+        }
+        None => snapshot,
+    }
+}

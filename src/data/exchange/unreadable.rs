@@ -1,0 +1,54 @@
+//! Heads that never became a request. They are answered, counted and logged like requests that
+//! were refused, so that the operator sees why a client complains.
+
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use crate::{
+    data::{
+        answer::{Asked, refuse},
+        downstream::Connection,
+        exchange::HttpWorker,
+        fault::Fault,
+        stream::{MessageStream, Turn},
+    },
+    telemetry::access_log::Entry,
+};
+
+/// Answers a head that cannot be read, which began at `since`.
+pub(in crate::data) fn answer_unreadable(
+    http: &HttpWorker,
+    connection: &Connection,
+    turn: &mut Turn<'_, '_>,
+    client: &mut MessageStream,
+    fault: &Fault,
+    since: Instant,
+) {
+    let row = fault.row();
+    let sent = refuse(turn, client, Asked::unreadably(), fault, true);
+    let stats = http.stats();
+    stats.faults(row.cause).increment();
+    stats.responses_of_class(row.status / 100).increment();
+    let Some(log) = &http.log else {
+        return;
+    };
+    let took = turn.now.saturating_duration_since(since);
+    log.write(&Entry {
+        time: SystemTime::now() - took,
+        client: connection.peer.ip,
+        request: None,
+        host: b"",
+        status: row.status,
+        body_bytes_sent: sent.unwrap_or(0) as u64,
+        body_bytes_received: 0,
+        referer: None,
+        user_agent: None,
+        request_id: b"",
+        upstream: None,
+        attempts: &[],
+        cause: row.cause.label(),
+        first_byte: None,
+        total: took,
+    });
+}

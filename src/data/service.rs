@@ -1,0 +1,268 @@
+//! What answers on a listener. The one place that knows all services; a connection asks it what
+//! differs between them.
+
+use std::{fmt, rc::Rc, task::Poll};
+
+use bytes::Bytes;
+use h2::{RecvStream, server::SendResponse};
+use http::Request;
+use tokio::time::Instant;
+
+use crate::{
+    data::{
+        downstream::Connection,
+        exchange::{Begun, Exchange, HttpWorker, Tunnel, answer_unreadable},
+        fault::Fault,
+        redirect::{GrpcCall, GrpcRoutes, RedirectWorker},
+        stream::{Http2Stream, MessageStream, Turn, read_request},
+        worker::WorkerContext,
+    },
+    listener::ServiceId,
+    message::{Framing, request_framing},
+    net::Transport,
+    state::CloseCause,
+    telemetry::access_log::AccessLog,
+};
+
+/// The services of one worker.
+#[derive(Debug)]
+pub(in crate::data) struct Services {
+    worker: Rc<WorkerContext>,
+    redirect: Rc<RedirectWorker>,
+    http: Rc<HttpWorker>,
+}
+
+impl Services {
+    /// The services' parts of a worker.
+    pub(in crate::data) fn new(
+        worker: &Rc<WorkerContext>,
+        grpc_routes: GrpcRoutes,
+        access_log: Option<&AccessLog>,
+    ) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            redirect: Rc::new(RedirectWorker::new(worker, grpc_routes)),
+            http: Rc::new(HttpWorker::new(worker, access_log.map(AccessLog::sink))),
+        }
+    }
+
+    /// The worker.
+    pub(in crate::data) fn worker(&self) -> &Rc<WorkerContext> {
+        &self.worker
+    }
+
+    /// The service of a listener.
+    pub(in crate::data) fn of(&self, id: ServiceId) -> Service {
+        match id {
+            ServiceId::Redirect => Service::Redirect(Rc::clone(&self.redirect)),
+            ServiceId::Http(listener) => Service::Http(Rc::clone(&self.http), listener),
+            #[cfg(test)]
+            ServiceId::Echo => Service::Echo,
+        }
+    }
+
+    /// Does what has to be done each second.
+    pub(in crate::data) fn keep_house(&self) {
+        self.http.keep_house();
+    }
+}
+
+/// What answers on a listener.
+#[derive(Clone, Debug)]
+pub(in crate::data) enum Service {
+    Redirect(Rc<RedirectWorker>),
+    /// The HTTP balancer, with the listener's id.
+    Http(Rc<HttpWorker>, usize),
+    #[cfg(test)]
+    Echo,
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(in crate::data) enum Call {
+    Http(Box<Exchange>),
+    Grpc(Box<GrpcCall>),
+}
+
+/// What became of a request at once.
+#[derive(Debug)]
+pub(in crate::data) enum Started {
+    Call(Call),
+    Answered(Outcome),
+}
+
+/// What the client's connection does after a request. Over HTTP/2 only that stream ends.
+#[derive(Debug)]
+pub(in crate::data) enum Outcome {
+    /// It waits for the next request.
+    Done,
+    /// It ends.
+    Close(Ending),
+    /// It carries another protocol.
+    Switch(Box<Tunnel>),
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::data) enum Ending {
+    /// Once everything was sent.
+    Flush,
+    /// The same, but the client may still be sending, and a reset would cost it the answer.
+    Linger,
+    /// By a reset, as the client must not take what it got for complete.
+    Reset,
+    /// The same, as the client does not take what is there.
+    Stalled,
+}
+
+impl Service {
+    /// Starts to answer a request over HTTP/1.1, whose head is in the scratch buffers.
+    pub(in crate::data) fn start(
+        &self,
+        connection: &Rc<Connection>,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+        body: Framing,
+    ) -> Started {
+        match self {
+            Self::Redirect(redirect) => {
+                Started::Answered(redirect.answer(connection, turn, client))
+            }
+            Self::Http(http, listener) => {
+                match Exchange::begin(http, connection, *listener, turn, client, body) {
+                    Begun::Exchange(exchange) => Started::Call(Call::Http(exchange)),
+                    Begun::Answered(outcome) => Started::Answered(outcome),
+                }
+            }
+            #[cfg(test)]
+            Self::Echo => Started::Answered(Outcome::Close(Ending::Flush)),
+        }
+    }
+
+    /// Starts to answer a request over HTTP/2. `None` if it is answered.
+    pub(in crate::data) fn start_http2(
+        &self,
+        connection: &Rc<Connection>,
+        turn: &mut Turn<'_, '_>,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+    ) -> Option<(Call, MessageStream)> {
+        if let Self::Redirect(redirect) = self
+            && redirect.is_grpc(&request)
+        {
+            let call = redirect.call(turn, request, respond)?;
+            return Some((Call::Grpc(call), MessageStream::none()));
+        }
+        let (parts, receiver) = request.into_parts();
+        read_request(&parts, &mut turn.scratch.request);
+        let ends = receiver.is_end_stream();
+        let mut client = MessageStream::Http2(Http2Stream::from_client(receiver, respond));
+        let framing = request_framing(&turn.scratch.request);
+        let body = match framing {
+            _ if ends => Framing::Empty,
+            Ok(framing) => framing,
+            Err(fault) => {
+                self.answer_unreadable(connection, turn, &mut client, &fault.into(), turn.now);
+                return None;
+            }
+        };
+        match self.start(connection, turn, &mut client, body) {
+            Started::Call(call) => Some((call, client)),
+            Started::Answered(_) => None,
+        }
+    }
+
+    /// Answers a head that cannot be read, or did not come in time.
+    pub(in crate::data) fn answer_unreadable(
+        &self,
+        connection: &Connection,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+        fault: &Fault,
+        since: Instant,
+    ) {
+        match self {
+            Self::Redirect(redirect) => redirect.answer_unreadable(turn, client, fault),
+            Self::Http(http, _) => answer_unreadable(http, connection, turn, client, fault, since),
+            #[cfg(test)]
+            Self::Echo => {}
+        }
+    }
+
+    /// Whether its clients speak HTTP, so that the connection waits for their first bytes.
+    pub(in crate::data) fn speaks_http(&self) -> bool {
+        match self {
+            Self::Redirect(_) | Self::Http(..) => true,
+            #[cfg(test)]
+            Self::Echo => false,
+        }
+    }
+
+    /// Serves a connection that speaks no HTTP.
+    pub(in crate::data) async fn serve_bytes(&self, transport: Transport) -> CloseCause {
+        match self {
+            Self::Redirect(_) | Self::Http(..) => {
+                drop(transport);
+                CloseCause::Done
+            }
+            #[cfg(test)]
+            Self::Echo => crate::data::echo::serve(transport).await,
+        }
+    }
+}
+
+impl Call {
+    /// Goes on as far as it can.
+    pub(in crate::data) fn poll(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+    ) -> Poll<Outcome> {
+        match self {
+            Self::Http(exchange) => exchange.poll(turn, client),
+            Self::Grpc(call) => call.poll(turn).map(|()| Outcome::Done),
+        }
+    }
+
+    /// When it wants to be polled although nothing happened; `None` for never.
+    pub(in crate::data) fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Http(exchange) => Some(exchange.due()),
+            Self::Grpc(call) => call.due(),
+        }
+    }
+
+    /// Whether it may last as long as its connection, so that no drain waits for it.
+    pub(in crate::data) fn is_watch(&self) -> bool {
+        match self {
+            Self::Http(_) => false,
+            Self::Grpc(call) => call.is_watch(),
+        }
+    }
+}
+
+/// Counts a call from its head to its end, so that a drain can wait for it.
+#[derive(Default)]
+pub(in crate::data) struct CallCount(Option<Rc<WorkerContext>>);
+
+impl CallCount {
+    /// Counts the beginning of a call.
+    pub(in crate::data) fn begin(worker: &Rc<WorkerContext>) -> Self {
+        worker.state().stats.calls_started.increment();
+        Self(Some(Rc::clone(worker)))
+    }
+}
+
+impl Drop for CallCount {
+    fn drop(&mut self) {
+        if let Some(worker) = &self.0 {
+            worker.state().stats.calls_finished.increment();
+        }
+    }
+}
+
+impl fmt::Debug for CallCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallCount")
+    }
+}

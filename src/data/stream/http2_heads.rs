@@ -1,0 +1,131 @@
+//! Heads between HTTP/2, as the `h2` crate has them, and ours.
+
+use bytes::Bytes;
+use h2::ext::Protocol;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response, uri};
+
+use crate::{
+    config::Scheme,
+    data::stream::scratch::Arena,
+    message::{Kind, RequestHead, ResponseHead},
+};
+
+/// Copies the head of a client's request. Joins the cookies that HTTP/2 may split (RFC 9113
+/// section 8.2.3). Returns whether it asks for an extended CONNECT (RFC 8441).
+pub(in crate::data) fn read_request(parts: &request::Parts, head: &mut RequestHead) {
+    let target = parts.uri.path_and_query().map_or("", uri::PathAndQuery::as_str);
+    let method = match parts.extensions.get::<Protocol>() {
+        Some(_extended) => "CONNECT",
+        None => parts.method.as_str(),
+    };
+    head.begin(method.as_bytes(), target.as_bytes(), Version::HTTP_2);
+    if let Some(authority) = parts.uri.authority() {
+        head.set_authority(authority.as_str().as_bytes());
+    }
+    let cookies = parts.headers.get_all(http::header::COOKIE);
+    let are_split = cookies.iter().count() > 1;
+    for (name, value) in &parts.headers {
+        let kind = Kind::of(name.as_str().as_bytes());
+        if kind != Kind::Cookie || !are_split {
+            head.fields_mut().push_as(kind, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    if are_split {
+        let all: Vec<&[u8]> = cookies.iter().map(HeaderValue::as_bytes).collect();
+        head.fields_mut().push_as(Kind::Cookie, b"cookie", &all.join(&b"; "[..]));
+    }
+    head.finish();
+}
+
+/// Copies the head of a backend's response.
+pub(in crate::data) fn read_response(parts: &response::Parts, head: &mut ResponseHead) {
+    head.begin(parts.status.as_u16(), b"", Version::HTTP_2);
+    for (name, value) in &parts.headers {
+        head.fields_mut().push(name.as_str().as_bytes(), value.as_bytes());
+    }
+    head.finish();
+}
+
+/// A request for a backend. `None` if it cannot be one: a route's rule may have set a host that is
+/// none.
+pub(in crate::data) fn to_request(
+    head: &RequestHead,
+    scheme: Scheme,
+    arena: &mut Arena,
+) -> Option<Request<()>> {
+    let mut target = uri::Parts::default();
+    target.scheme = Some(match scheme {
+        Scheme::Http | Scheme::H2c => uri::Scheme::HTTP,
+        Scheme::Https => uri::Scheme::HTTPS,
+    });
+    let whole = arena.copy(head.as_http1());
+    let share = |part: &[u8]| share(&whole, head.as_http1(), part);
+    target.authority = uri::Authority::from_maybe_shared(share(head.fields().first(Kind::Host)?)).ok();
+    let path = share(head.path_and_query().as_bytes());
+    target.path_and_query = Some(uri::PathAndQuery::from_maybe_shared(path).ok()?);
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(head.method()).ok()?;
+    *request.uri_mut() = Uri::from_parts(target).ok()?;
+    *request.version_mut() = Version::HTTP_2;
+    let headers = request.headers_mut();
+    headers.reserve(head.fields().len());
+    for field in head.fields().iter() {
+        if is_of_http1_alone(field.kind) {
+            continue;
+        }
+        append(headers, field.name, share(field.value));
+    }
+    Some(request)
+}
+
+/// The head of a response for a client.
+pub(in crate::data) fn to_response(head: &ResponseHead, arena: &mut Arena) -> Response<()> {
+    let whole = arena.copy(head.as_http1());
+    let mut response = Response::new(());
+    *response.status_mut() = status(head);
+    let headers = response.headers_mut();
+    headers.reserve(head.fields().len());
+    for field in head.fields().iter() {
+        if !is_of_http1_alone(field.kind) {
+            append(headers, field.name, share(&whole, head.as_http1(), field.value));
+        }
+    }
+    response
+}
+
+/// An interim response for a client.
+pub(super) fn interim(head: &ResponseHead) -> Response<()> {
+    to_response(head, &mut Arena::default())
+}
+
+fn status(head: &ResponseHead) -> StatusCode {
+    StatusCode::from_u16(head.status()).unwrap_or(StatusCode::BAD_GATEWAY)
+}
+
+/// Whether a field frames a message of HTTP/1.1, or stands in a pseudo-header (RFC 9113 section
+/// 8.2.2).
+fn is_of_http1_alone(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Host | Kind::Connection | Kind::TransferEncoding | Kind::Upgrade | Kind::KeepAlive
+    )
+}
+
+/// The same part of a shared copy.
+fn share(copy: &Bytes, whole: &[u8], part: &[u8]) -> Bytes {
+    let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    let end = start.saturating_add(part.len());
+    match end <= copy.len() {
+        true => copy.slice(start..end),
+        false => Bytes::copy_from_slice(part),
+    }
+}
+
+/// Adds a field. One that HTTP/2 cannot carry is left out.
+pub(super) fn append(headers: &mut HeaderMap, name: &[u8], value: Bytes) {
+    let name = HeaderName::from_bytes(name);
+    let value = HeaderValue::from_maybe_shared(value);
+    if let (Ok(name), Ok(value)) = (name, value) {
+        headers.append(name, value);
+    }
+}
