@@ -1,5 +1,5 @@
 # What CI runs, one target each. `make check` is all of it but the conformance and load runs.
-.PHONY: build run test check fmt clippy doc fuzz-smoke conformance load bench bench-side-by-side docker-smoke docker-up deny
+.PHONY: build run test check fmt clippy doc fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up deny
 
 CARGO ?= cargo
 
@@ -31,6 +31,18 @@ fuzz-smoke:
 # Real grpcurl, ghz, grpcio and h2load against the release build. SECONDS_OF_LOAD=60 for a long run.
 conformance: build
 	tests/conformance/run
+
+# h2spec, strict, against the load balancer and the redirect service. H2SPEC_RUNS=1 for a short run.
+h2spec: build
+	tests/conformance/h2spec
+
+# grpc-go's interoperability client and server through the load balancer.
+interop: build
+	tests/conformance/interop
+
+# Autobahn's WebSocket cases through the load balancer. Not in CI: needs Python 2.7 (PYTHON2=PATH).
+autobahn: build
+	tests/conformance/autobahn
 
 # Real wrk and h2load against the load balancer while it reloads, restarts and loses backends. SECONDS_OF_LOAD=60 for a long run.
 load: build

@@ -8,7 +8,7 @@ use crate::{
         stream::{MessageStream, StreamFault, Turn},
     },
     http1::Piece,
-    message::{Framing, Kind, RequestHead, ResponseHead, tokens},
+    message::{Framing, Kind, RequestHead, tokens},
 };
 
 /// What an answer must suit.
@@ -103,8 +103,9 @@ pub(in crate::data) fn send(
     if !asked.is_grpc || asked.version < Version::HTTP_2 {
         head.fields_mut().push_as(Kind::ContentLength, b"content-length", length.as_bytes());
     }
-    if asked.version < Version::HTTP_2 {
-        say_whether_last(head, is_last);
+    head.fields_mut().push_as(Kind::Date, b"date", turn.scratch.date.as_bytes());
+    if asked.version < Version::HTTP_2 && is_last {
+        head.fields_mut().push_as(Kind::Connection, b"connection", b"close");
     }
     head.finish();
     let framing = match asked.to_head || body.is_empty() {
@@ -118,12 +119,6 @@ pub(in crate::data) fn send(
     client.send(&mut turn.outlet(), Piece::Data(body))?;
     client.send(&mut turn.outlet(), Piece::End(None))?;
     Ok(body.len())
-}
-
-fn say_whether_last(head: &mut ResponseHead, is_last: bool) {
-    if is_last {
-        head.fields_mut().push_as(Kind::Connection, b"connection", b"close");
-    }
 }
 
 /// Answers `OPTIONS *`, which is about this server and no backend (RFC 9110 section 9.3.7).

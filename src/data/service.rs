@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::{
     data::{
-        downstream::Connection,
+        answer::Asked,
+        downstream::{Connection, head_bytes},
         exchange::{Begun, Exchange, HttpWorker, Tunnel, answer_unreadable},
         fault::Fault,
         redirect::{GrpcCall, GrpcRoutes, RedirectWorker},
@@ -63,6 +64,7 @@ impl Services {
 
     /// Does what has to be done each second.
     pub(in crate::data) fn keep_house(&self) {
+        self.worker.scratch.borrow_mut().date.tick();
         self.http.keep_house();
     }
 }
@@ -153,16 +155,23 @@ impl Service {
             let call = redirect.call(turn, request, respond)?;
             return Some((Call::Grpc(call), MessageStream::none()));
         }
+        let bytes_max = u64::from(connection.worker.connections.max_header_size);
+        let is_too_long = head_bytes(&request) > bytes_max;
         let (parts, receiver) = request.into_parts();
         read_request(&parts, &mut turn.scratch.request);
         let ends = receiver.is_end_stream();
         let mut client = MessageStream::Http2(Http2Stream::from_client(receiver, respond));
-        let framing = request_framing(&turn.scratch.request);
-        let body = match framing {
-            _ if ends => Framing::Empty,
-            Ok(framing) => framing,
+        let body = match request_framing(&turn.scratch.request) {
+            _ if is_too_long => Err(Fault::HeadLimit { bytes_max }),
+            Ok(_) if ends => Ok(Framing::Empty),
+            Ok(framing) => Ok(framing),
+            Err(fault) => Err(Fault::from(fault)),
+        };
+        let body = match body {
+            Ok(body) => body,
             Err(fault) => {
-                self.answer_unreadable(connection, turn, &mut client, &fault.into(), turn.now);
+                let asked = Asked::by(&turn.scratch.request);
+                self.answer_unreadable(connection, turn, &mut client, asked, &fault, turn.now);
                 return None;
             }
         };
@@ -178,12 +187,15 @@ impl Service {
         connection: &Connection,
         turn: &mut Turn<'_, '_>,
         client: &mut MessageStream,
+        asked: Asked,
         fault: &Fault,
         since: Instant,
     ) {
         match self {
-            Self::Redirect(redirect) => redirect.answer_unreadable(turn, client, fault),
-            Self::Http(http, _) => answer_unreadable(http, connection, turn, client, fault, since),
+            Self::Redirect(redirect) => redirect.answer_unreadable(turn, client, asked, fault),
+            Self::Http(http, _) => {
+                answer_unreadable(http, connection, turn, client, asked, fault, since);
+            }
             #[cfg(test)]
             Self::Echo => {}
         }

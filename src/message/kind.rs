@@ -41,6 +41,8 @@ pub enum Kind {
     CdnLoop,
     /// `Cookie`.
     Cookie,
+    /// `Date`.
+    Date,
     /// `Content-Type`.
     ContentType,
     /// A name with an underscore: `X_Forwarded_For` is `X-Forwarded-For` to CGI programs.
@@ -55,6 +57,7 @@ impl Kind {
         let kind = match name.len() {
             2 if is(b"te") => Self::Te,
             4 if is(b"host") => Self::Host,
+            4 if is(b"date") => Self::Date,
             5 if is(b"proxy") => Self::HopByHop,
             6 if is(b"cookie") => Self::Cookie,
             6 if is(b"expect") => Self::Expect,

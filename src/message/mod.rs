@@ -27,4 +27,4 @@ pub use request_head::RequestHead;
 pub use response_head::ResponseHead;
 pub use target::{Target, TargetFault, parse_target};
 pub use tokens::tokens;
-pub use trailers::allowed_trailers;
+pub use trailers::{Towards, allowed_trailers};

@@ -3,12 +3,26 @@
 use crate::message::{Field, Fields, Kind};
 
 /// The trailers that may be passed on: not those that a receiver needs before the body, or that
-/// would deceive it when they come late (RFC 9110 section 6.5.1).
-pub fn allowed_trailers(trailers: &Fields) -> impl Iterator<Item = Field<'_>> {
-    trailers.iter().filter(|field| {
-        let is_proxy_field = !matches!(field.kind, Kind::Other | Kind::RequestId);
-        !is_proxy_field && !FORBIDDEN.iter().any(|name| field.is_named(name))
+/// would deceive it when they come late (RFC 9110 section 6.5.1). Names with an underscore go to
+/// clients only: they are the backend's own affair.
+pub fn allowed_trailers(trailers: &Fields, towards: Towards) -> impl Iterator<Item = Field<'_>> {
+    trailers.iter().filter(move |field| {
+        let may_pass = match field.kind {
+            Kind::Other | Kind::RequestId | Kind::Date => true,
+            Kind::Ambiguous => towards == Towards::Client,
+            _ => false,
+        };
+        may_pass && !FORBIDDEN.iter().any(|name| field.is_named(name))
     })
+}
+
+/// To which side a message goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Towards {
+    /// A response.
+    Client,
+    /// A request.
+    Backend,
 }
 
 const FORBIDDEN: [&[u8]; 21] = [
@@ -59,7 +73,10 @@ mod tests {
         ] {
             trailers.push(name.as_bytes(), b"1");
         }
-        let allowed: Vec<_> = allowed_trailers(&trailers).map(|f| f.name).collect();
-        assert_eq!(allowed, [&b"grpc-status"[..], b"x-checksum"]);
+        let allowed = |towards| -> Vec<_> {
+            allowed_trailers(&trailers, towards).map(|field| field.name).collect()
+        };
+        assert_eq!(allowed(Towards::Backend), [&b"grpc-status"[..], b"x-checksum"]);
+        assert_eq!(allowed(Towards::Client), [&b"grpc-status"[..], b"x_y", b"x-checksum"]);
     }
 }

@@ -1,11 +1,12 @@
-# Functions of the conformance scripts h2spec, interop and autobahn. Sourced from the repository's root; needs $name, the
-# script's name. Linux only: every script uses an address of its own in 127.0.0.0/8, so that a port that the system found
-# free on it stays free.
+# Functions that the conformance scripts h2spec, interop and autobahn share. They source this file in the repository's root
+# and set $name, which error messages begin with. Linux only: each run uses an address of its own in 127.0.0.0/8, where no
+# other process takes a port between the moment that the system names it and its use.
 
 weir=${WEIR:-target/release/weir}
 host=127.$((RANDOM % 200 + 10)).$((RANDOM % 256)).$((RANDOM % 254 + 1))
 work=$(mktemp -d)
 checks=0
+PATH=$PWD/target/tools:$PATH
 declare -A pids
 
 passed() { checks=$((checks + 1)); echo "ok  $*"; }
@@ -29,7 +30,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# Fails unless all commands are there.
+# Exits if a command is missing.
 need() { # COMMAND...
   local missing=()
   for tool in "$@"; do
@@ -38,7 +39,7 @@ need() { # COMMAND...
   ((${#missing[@]} == 0)) || { echo "$name: not installed: ${missing[*]}" >&2; exit 1; }
 }
 
-# Prints different free ports of $1, all in one line.
+# Prints COUNT different free ports of the address HOST in one line.
 free_ports() { # HOST COUNT
   python3 - "$@" <<'P'
 import socket, sys
@@ -52,18 +53,18 @@ P
 accepts() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; } # HOST PORT
 answers() { curl -sf -o /dev/null "$1"; } # URL
 
-# Waits until a command succeeds, while the process that it asks lives.
+# Waits until a command succeeds. Fails if PROCESS ends before.
 eventually() { # PROCESS COMMAND...
   local process=$1 deadline=$((SECONDS + 20))
   shift
   until "$@"; do
-    kill -0 "${pids[$process]}" 2>/dev/null || fail "$process did not start"
+    kill -0 "${pids[$process]}" 2>/dev/null || fail "$process ended"
     ((SECONDS < deadline)) || fail "$process does not answer: $*"
     sleep 0.02
   done
 }
 
-# Starts `weir backend`.
+# Starts `weir backend` and waits until it answers.
 start_backend() { # NAME PORT OPTION...
   local backend=$1 port=$2
   shift 2
@@ -79,10 +80,10 @@ start_weir() { # CONFIG ADMIN-PORT
   eventually weir answers "http://$host:$2/readyz"
 }
 
-# Stops Weir as an operator does. It must end with 0.
+# Stops Weir with SIGTERM. The exit code must be 0.
 stop_weir() {
   local code=0
-  kill -TERM "${pids[weir]}" || fail "weir ended early"
+  kill -TERM "${pids[weir]}" || fail "weir ended before its stop"
   wait "${pids[weir]}" || code=$?
-  ((code == 0)) || fail "weir ended with $code"
+  ((code == 0)) || fail "weir exited with $code"
 }

@@ -1,21 +1,21 @@
 """Judges one run of h2spec: h2spec_report.py FACE OUTPUT
 
-OUTPUT is what `h2spec --strict --verbose` printed. Ends with 0 if no case failed but those that may fail on that face,
-prints the names of these, and the whole text of all others. FACE is
+OUTPUT is what `h2spec --strict --verbose` printed. Exits with 0 if every case passed or is allowed to fail, and prints
+the names of the cases that failed. Otherwise prints each other failed case with h2spec's explanation and the frames that
+were sent and received. FACE is
 
-* `waits`: the server answers later than h2spec sends the frames of a case. Only UPGRADE_CASE may fail.
-* `at-once`: the server may answer as soon as it has a request's head. EARLY_ANSWER_CASES may fail, too.
+* `waits`: the server answers after h2spec has sent all frames of a case. Only PREFACE_CASE may fail.
+* `at-once`: the server may answer as soon as it has the head of the request. EARLY_ANSWER_CASES may fail as well.
 
-On both, a case that expects a closed connection and sees a reset one has not failed (see RESET).
-
-A case has the name by which h2spec runs it alone: `h2spec --port PORT --strict --verbose http2/5.1/8`.
+With both, a reset connection counts as a closed one (see RESET). `h2spec --port PORT --strict --verbose http2/5.1/8`
+runs one case by its name.
 """
 
 import re
 import sys
 from dataclasses import dataclass, field
 
-# In h2spec 2.2.1. A run that stopped early has fewer.
+# The number of cases in h2spec 2.2.1. A run that ended early has fewer.
 CASES = 146
 
 SPECIFICATIONS = {
@@ -24,15 +24,18 @@ SPECIFICATIONS = {
     "HPACK: Header Compression for HTTP/2": "hpack",
 }
 
-# "Sends invalid connection preface". The port speaks HTTP/1.1 as well, so this is a malformed HTTP/1.1 request and is
-# answered with 400 (RFC 9113, section 3.4, allows to send no GOAWAY). h2spec reads that answer as an HTTP/2 frame.
-UPGRADE_CASE = "http2/3.5/2"
-UPGRADE_ANSWER = "looked like an HTTP/1.1 header"
+# "Sends invalid connection preface". The port also speaks HTTP/1.1, so these bytes are a malformed HTTP/1.1 request, and
+# the server answers 400 and closes. h2spec tries to read this answer as an HTTP/2 frame. RFC 9113, section 3.4, lets a
+# server omit the GOAWAY frame here.
+PREFACE_CASE = "http2/3.5/2"
+PREFACE_ANSWER = "looked like an HTTP/1.1 header"
 
-# The request's head is valid and its body is to come, so a server that needs no body may answer at once, completely,
-# and then reset the stream (RFC 9113, section 8.1). What comes on the stream after that is ignored (section 5.1).
-# The offending frame comes after the head, so it meets either an open stream, and the case passes, or a stream that the
-# server has reset, and there is no error to report. All cases of h2spec that are like that:
+# In these cases h2spec first sends a valid HEADERS frame without END_STREAM, and then a frame that is an error on an open
+# stream. A server that does not need the request's body may send its complete response in between, and then RST_STREAM
+# (RFC 9113, section 8.1). It must discard what it receives on the stream after that (section 5.1), so it reports no error.
+# Which of the two happens depends on the timing. The case may fail only if h2spec received both the end of the response
+# and RST_STREAM. The list has all cases of h2spec of this kind whose error is a stream error; connection errors are due on
+# a closed stream, too.
 EARLY_ANSWER_CASES = {
     "http2/5.1/8": "closed: Sends a DATA frame after sending RST_STREAM frame",
     "http2/5.1/9": "closed: Sends a HEADERS frame after sending RST_STREAM frame",
@@ -46,8 +49,9 @@ EARLY_ANSWER_CASES = {
     "multiple DATA frames payload length",
 }
 
-# h2spec 2.2.1 counts a reset connection as a closed one, but does not know the error that Go has for it since 1.5 or so.
-# A server that closes while h2spec still sends is answered by its kernel with a reset.
+# h2spec 2.2.1 means to accept a reset connection as a closed one, but its check does not match the error that Go returns.
+# The kernel resets a connection if the server closes it while h2spec is still sending. The name of such a case is printed
+# with "=reset".
 CLOSED = "Connection closed"
 RESET = "connection reset by peer"
 
@@ -74,7 +78,7 @@ class Case:
         return any(text in line for line in self.explanation)
 
     def was_answered_and_reset(self):
-        """Whether a complete answer came, and then a RST_STREAM."""
+        """Whether h2spec received a complete response, and then RST_STREAM."""
         complete = False
         for frame in filter(None, (RECEIVED.search(frame) for frame in self.frames)):
             if frame["kind"] == "RST_STREAM":
@@ -86,21 +90,21 @@ class Case:
         if self.says(CLOSED) and self.says(RESET):
             self.name += "=reset"
             return True
-        if self.name == UPGRADE_CASE:
-            return self.says(UPGRADE_ANSWER)
+        if self.name == PREFACE_CASE:
+            return self.says(PREFACE_ANSWER)
         return face == "at-once" and EARLY_ANSWER_CASES.get(self.name) == self.title and self.was_answered_and_reset()
 
 
-def read(output):
-    """The failed cases, and what the last line says: tests, passed, skipped, failed."""
+def read(lines):
+    """Returns the failed cases, and the counts of h2spec's last line: tests, passed, skipped, failed."""
     failed, summary, specification, section, frames, case, is_repeated = [], None, None, None, [], None, False
-    # A bare carriage return stands before each verdict; Python reads it as the end of a line.
-    for line in output:
+    # h2spec prints a carriage return before each verdict. Python reads it as the end of a line.
+    for line in lines:
         line = line.rstrip()
         if found := SUMMARY.fullmatch(line):
             summary = tuple(map(int, found.groups()))
         elif is_repeated or line.startswith("Failures:"):
-            is_repeated = True  # All failures once more, without their frames.
+            is_repeated = True  # h2spec prints the failed cases again at the end.
         elif line in SPECIFICATIONS:
             specification, case = SPECIFICATIONS[line], None
         elif found := SECTION.match(line):
@@ -120,10 +124,12 @@ def read(output):
 def main(face, path):
     assert face in ("waits", "at-once"), face
     with open(path, encoding="utf-8", errors="replace") as output:
-        failed, summary = read(output)
+        lines = output.readlines()
+    failed, summary = read(lines)
     expected = (CASES, CASES - len(failed), 0, len(failed))
     if summary != expected:
-        sys.exit(f"(tests, passed, skipped, failed) should be {expected}, and h2spec says {summary}")
+        end = "".join(lines[-10:])
+        sys.exit(f"(tests, passed, skipped, failed) should be {expected}, but are {summary}. The end of the output:\n{end}")
     bad = [case for case in failed if not case.may_fail(face)]
     if bad:
         sys.exit("\n".join(case.text() for case in bad))

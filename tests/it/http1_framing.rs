@@ -50,11 +50,11 @@ async fn malformed_lengths_are_refused() {
 }
 
 #[tokio::test]
-async fn equal_lengths_become_one() {
+async fn equal_lengths_are_refused() {
     let mut table = Table::start("").await;
     let whole = ["POST", "/", "web.example", "hello"];
     let twice = "Content-Length: 5\r\nContent-Length: 5\r\nConnection: close\r\n";
-    table.forwards(post(twice, "hello"), whole).await;
+    table.refuses(post(twice, "hello"), &[400]).await;
     table
         .forwards(
             post("Content-Length:\t5 \r\nConnection: close\r\n", "hello"),

@@ -311,11 +311,8 @@ async fn a_shut_window_keeps_little_and_is_reaped() {
         metric(&page().await, "weir_calls_in_flight") == 0
     })
     .await;
-    let stalled = metric(
-        &page().await,
-        "weir_connections_closed_total{cause=\"stalled\"}",
-    );
-    assert_eq!(stalled, 1);
+    let stalled = "weir_http_faults_total{cause=\"client_stalled\"}";
+    assert_eq!(metric(&page().await, stalled), u64::from(STREAMS));
 }
 
 /// A window that opens by a byte at a time keeps nothing alive for ever, and no backend busy

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// The tiers from the bottom. A module may use its own tier's only where that is itself.
 const TIERS: &[&[&str]] = &[
-    &["header_rules"],
+    &["message"],
+    &["header_rules", "http1"],
     &[
         "balance", "ejection", "health", "redirect", "retry", "route",
     ],

@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use socket2::SockRef;
 use tokio::time::Instant;
 
 use crate::support::{
@@ -154,7 +155,10 @@ async fn who_leaves_the_queue_frees_its_place() {
     let upstream = "    max_requests: 1\n    queue: { length: 1, timeout: 20s }\n";
     let app = start_balancer(&[backend.url()], upstream, "", "");
     let mut clients = queued(&app, &backend, &["/0", "/gone"], 1).await;
-    drop(clients.pop());
+    // Its end alone would leave it waiting: a client may end its own direction and still read.
+    let gone = clients.pop().unwrap();
+    SockRef::from(&gone.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(gone);
     app.until_metric(QUEUE, 0).await;
     clients.push(asking(&app, "/1").await);
     app.until_metric(QUEUE, 1).await;

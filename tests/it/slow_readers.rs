@@ -59,7 +59,7 @@ async fn sizes() -> Vec<usize> {
             Err(error) => panic!("{error}"),
         }
     }
-    let sizes = (0..24).map(|index| held - 64 * 1024 + index * 16 * 1024);
+    let sizes = (0..24).map(|index| held - 160 * 1024 + index * 16 * 1024);
     sizes.collect()
 }
 

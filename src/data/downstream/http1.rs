@@ -12,6 +12,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     data::{
+        answer::Asked,
         downstream::Connection,
         fault::Fault,
         service::{Call, Ending, Outcome, Started},
@@ -243,7 +244,8 @@ impl Http1Connection {
         self.http1().receive(Framing::Empty);
         let connection = Rc::clone(&self.connection);
         let service = &connection.service;
-        service.answer_unreadable(&connection, turn, &mut self.stream, fault, since);
+        let asked = Asked::unreadably();
+        service.answer_unreadable(&connection, turn, &mut self.stream, asked, fault, since);
         Step::Go(State::Flushing {
             since: turn.now,
             then: Then::Linger(cause, LINGER_BYTES_MAX),
@@ -321,6 +323,10 @@ impl Http1Connection {
         let limits = &self.connection.worker.connections;
         let due = match &state {
             State::Idle { since } => *since + limits.idle_timeout,
+            // A stop does not wait for clients that dawdle over a head.
+            State::ReadingHead { since } if phase >= Phase::ClosingIdle => {
+                *since + limits.header_timeout.min(STOP_HEAD_TIME_MAX)
+            }
             State::ReadingHead { since } => *since + limits.header_timeout,
             State::InExchange(call) => match call.due() {
                 Some(due) => due,
@@ -405,3 +411,5 @@ impl fmt::Debug for State {
 /// alone: the client looks for the answer when it has sent it.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+/// What a head that has begun gets when a stop closes idle connections.
+const STOP_HEAD_TIME_MAX: Duration = Duration::from_secs(1);

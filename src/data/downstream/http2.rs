@@ -161,6 +161,10 @@ impl Http2Connection {
             now = now.max(due_at);
             match due {
                 Due::Streams => self.wake_due_streams(now),
+                Due::Leave(CloseCause::IdleTimeout) if self.h2.has_streams() => {
+                    // Answers that the client does not take.
+                    return Poll::Ready(CloseCause::Stalled);
+                }
                 Due::Leave(cause) => self.leave(now, cause),
                 Due::Close(cause) => return Poll::Ready(cause),
             }
@@ -328,9 +332,9 @@ impl Http2Connection {
         if let Lifecycle::Leaving { .. } = self.lifecycle {
             return;
         }
-        let grace = match cause {
-            CloseCause::Drained => DRAIN_TIME_MAX,
-            _ => self.connection.worker.connections.max_connection_age_grace,
+        let grace = match self.is_idle() {
+            true => DRAIN_TIME_MAX,
+            false => self.connection.worker.connections.max_connection_age_grace,
         };
         self.lifecycle = Lifecycle::Leaving {
             until: now + grace,
@@ -352,7 +356,8 @@ impl Http2Connection {
                 // They have no end of their own.
                 self.streams.retain(|_, stream| !stream.call.is_watch());
                 self.hasten(now + DRAIN_TIME_MAX);
-                None
+                let is_done = self.streams.is_empty() && !self.h2.has_streams();
+                is_done.then_some(CloseCause::Drained)
             }
             Phase::Cut => Some(CloseCause::Cut),
         }

@@ -9,9 +9,14 @@ use std::{
     task::Poll,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     data::{
-        exchange::{HttpWorker, clock::{Clock, Wait}},
+        exchange::{
+            HttpWorker, Request, RetryState,
+            clock::{Clock, Wait},
+        },
         fault::Fault,
         stream::Turn,
         upstream::{Connected, Reuse, UpstreamConnection, connect},
@@ -85,7 +90,27 @@ pub(super) enum AcquireFault {
     Unreached(InFlight, Fault),
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
+    /// What a request needs after what was tried.
+    pub(super) fn by(
+        http: &'a Rc<HttpWorker>,
+        upstream: &'a UpstreamRef,
+        request: &'a Request,
+        retry: &'a RetryState,
+    ) -> Self {
+        Self {
+            http,
+            upstream,
+            key: &request.key,
+            tried: &retry.tried,
+            reuse: retry.reuse,
+            dialing: match request.upgrade {
+                Some(_) => Dialing::Http1,
+                None => Dialing::Any,
+            },
+        }
+    }
+
     /// Goes on until there is a connection or something has to be waited for.
     pub(super) fn poll(
         &self,
@@ -95,13 +120,9 @@ impl Wanted<'_> {
     ) -> Poll<Result<Acquired, AcquireFault>> {
         loop {
             match std::mem::replace(acquiring, Acquiring::Pick) {
-                Acquiring::Pick => match self.pick() {
+                Acquiring::Pick => match self.begin(turn.now, clock) {
                     Err(fault) => return Poll::Ready(Err(AcquireFault::Unpicked(fault))),
-                    Ok(Some(in_flight)) => *acquiring = Acquiring::Connection(in_flight),
-                    Ok(None) => {
-                        clock.restart(turn.now);
-                        *acquiring = Acquiring::Queue(self.wait_in_queue());
-                    }
+                    Ok(begun) => *acquiring = begun,
                 },
                 Acquiring::Queue(mut waiting) => match waiting.as_mut().poll(turn.cx) {
                     Poll::Ready(Ok(in_flight)) => *acquiring = Acquiring::Connection(in_flight),
@@ -147,6 +168,17 @@ impl Wanted<'_> {
                 }
             }
         }
+    }
+
+    /// Picks a backend, or takes a place in the queue.
+    pub(super) fn begin(&self, now: Instant, clock: &mut Clock) -> Result<Acquiring, Fault> {
+        Ok(match self.pick()? {
+            Some(in_flight) => Acquiring::Connection(in_flight),
+            None => {
+                clock.restart(now);
+                Acquiring::Queue(self.wait_in_queue())
+            }
+        })
     }
 
     /// Counts the request at a backend; `None` if it has to wait for one.

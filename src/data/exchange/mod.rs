@@ -28,8 +28,6 @@ use crate::{
         worker::{LocalSnapshot, UpstreamRef},
     },
     message::{Framing, RequestHead},
-    net::Dialing,
-    retry::RetryBudget,
     route::Route,
     shutdown::Phase,
     state::{Cause, InFlight},
@@ -183,17 +181,7 @@ impl Exchange {
         client: &mut MessageStream,
         mut acquiring: Acquiring,
     ) -> Step {
-        let wanted = Wanted {
-            http: &self.http,
-            upstream: &self.upstream,
-            key: &self.request.key,
-            tried: &self.retry.tried,
-            reuse: self.retry.reuse,
-            dialing: match self.request.upgrade {
-                Some(_) => Dialing::Http1,
-                None => Dialing::Any,
-            },
-        };
+        let wanted = Wanted::by(&self.http, &self.upstream, &self.request, &self.retry);
         match wanted.poll(turn, &mut acquiring, &mut self.clock) {
             Poll::Ready(Ok(acquired)) => {
                 if let Some(record) = &mut self.record {
@@ -250,22 +238,27 @@ impl Exchange {
         if let Some(record) = &mut self.record {
             record.attempt_failed(cause);
         }
-        let next = self.retry.next(in_flight.backend().id, &failure);
-        let may_retry = next.is_some() && self.budget().withdraw(turn.now.into_std());
-        let Some(next) = next.filter(|_| may_retry) else {
-            return self.give_up(turn, client, failure.fault);
+        let next = match self.retry.next(in_flight.backend().id, &failure) {
+            Some(Next::SameBackend) => Some(Acquiring::Connection(in_flight)),
+            Some(Next::AnotherBackend) => {
+                drop(in_flight);
+                // The failure says more than that no other backend is left.
+                let wanted = Wanted::by(&self.http, &self.upstream, &self.request, &self.retry);
+                wanted.begin(turn.now, &mut self.clock).ok()
+            }
+            None => None,
         };
-        self.http.stats().retries(cause).increment();
-        self.retry.failed(failure.fault);
-        Step::Go(Stage::Acquire(match next {
-            Next::SameBackend => Acquiring::Connection(in_flight),
-            Next::AnotherBackend => Acquiring::Pick,
-        }))
+        let budget = &self.upstream.get().retry_budget;
+        match next.filter(|_| budget.withdraw(turn.now.into_std())) {
+            Some(next) => {
+                self.http.stats().retries(cause).increment();
+                self.retry.failed(failure.fault);
+                Step::Go(Stage::Acquire(next))
+            }
+            None => self.give_up(turn, client, failure.fault),
+        }
     }
 
-    fn budget(&self) -> &RetryBudget {
-        &self.upstream.get().retry_budget
-    }
 
     /// Tells the control plane of a backend that failed often enough in a row to be looked at.
     fn suspect(&self, in_a_row: u32) {

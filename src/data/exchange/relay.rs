@@ -40,11 +40,12 @@ impl Exchange {
         };
         let scratch = &mut *turn.scratch;
         let rules = &self.route().response_headers;
-        let framing = rewrite::response(&scratch.response, body, suits, rules, &mut scratch.outgoing);
+        let date = scratch.date.as_bytes();
+        let (from, to) = (&scratch.response, &mut scratch.outgoing);
+        let framing = rewrite::response(from, body, suits, rules, date, to);
         self.is_last |= framing == Framing::UntilEnd;
         self.ends_by_close = framing == Framing::UntilEnd;
-        let sends_trailers = self.request.wants_trailers;
-        match client.send_response(turn, framing, sends_trailers) {
+        match client.send_response(turn, framing, self.request.wants_trailers) {
             Ok(()) => Step::Go(Stage::Relay(acquired)),
             Err(_gone) => self.break_off(turn, client, Fault::ClientClosed),
         }

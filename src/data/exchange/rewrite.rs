@@ -63,9 +63,6 @@ fn write_request_fields(
     if let Some(protocol) = upgrade {
         out.push(Kind::Connection, b"connection", b"upgrade");
         out.push(Kind::Upgrade, b"upgrade", protocol);
-    } else if head.wants_trailers() {
-        out.push(Kind::Connection, b"connection", b"te");
-        out.push(Kind::Te, b"te", b"trailers");
     }
     out.push_set();
 }
@@ -83,7 +80,7 @@ fn pass_request_fields(head: &RequestHead, trusted: bool, out: &mut Ruled<'_>) {
     let named = NamedByConnection::of(head.fields());
     for field in head.fields().iter() {
         let passes = match field.kind {
-            Kind::Other | Kind::Cookie | Kind::ContentType | Kind::RequestId | Kind::CdnLoop => true,
+            Kind::Other | Kind::Date | Kind::Cookie | Kind::ContentType | Kind::RequestId | Kind::CdnLoop => true,
             Kind::ForwardedProto | Kind::ForwardedHost | Kind::ForwardedClaim => trusted,
             // Written anew, where it is.
             Kind::Host
@@ -199,6 +196,7 @@ pub(super) fn response(
     body: Framing,
     suits: ResponseFor,
     rules: &HeaderRules,
+    date: &[u8],
     out: &mut ResponseHead,
 ) -> Framing {
     out.begin(head.status(), head.reason(), Version::HTTP_11);
@@ -207,6 +205,10 @@ pub(super) fn response(
         rules,
     };
     pass_response_fields(head, &mut out_fields);
+    // RFC 9110 section 6.6.1.
+    if head.fields().first(Kind::Date).is_none() {
+        out_fields.push(Kind::Date, b"date", date);
+    }
     out_fields.push_set();
     let framing = match body {
         Framing::Empty => {

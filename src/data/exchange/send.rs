@@ -8,7 +8,7 @@ use crate::{
         exchange::{Exchange, Step, Stage, acquire::Acquired, clock::Wait, retry::{Again, Failure}, rewrite},
         fault::Fault,
         stream::{MessageStream, Pumped, StreamFault, Turn},
-        upstream::ResponseRead,
+        upstream::{Outgoing, ResponseRead},
     },
     message::Framing,
     net::HttpVersion,
@@ -24,9 +24,13 @@ impl Exchange {
     ) -> Step {
         self.upload.restart();
         self.clock.restart(turn.now);
-        let scheme = acquired.backend().name.scheme;
-        let head = &self.request.outgoing;
-        match acquired.connection.send_head(turn, head, scheme, self.request.body) {
+        let request = Outgoing {
+            head: &self.request.outgoing,
+            scheme: acquired.backend().name.scheme,
+            body: self.request.body,
+            wants_trailers: self.request.wants_trailers,
+        };
+        match acquired.connection.send_head(turn, request) {
             Ok(()) => Step::Go(Stage::Send(acquired)),
             Err(fault) => {
                 let failure = self.failure(&acquired, &fault, Delivered::Nothing);

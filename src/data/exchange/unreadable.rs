@@ -22,14 +22,16 @@ pub(in crate::data) fn answer_unreadable(
     connection: &Connection,
     turn: &mut Turn<'_, '_>,
     client: &mut MessageStream,
+    asked: Asked,
     fault: &Fault,
     since: Instant,
 ) {
     let row = fault.row();
-    let sent = refuse(turn, client, Asked::unreadably(), fault, true);
+    let sent = refuse(turn, client, asked, fault, true);
     let stats = http.stats();
     stats.faults(row.cause).increment();
-    stats.responses_of_class(row.status / 100).increment();
+    let status = if asked.is_grpc { 200 } else { row.status };
+    stats.responses_of_class(status / 100).increment();
     let Some(log) = &http.log else {
         return;
     };
@@ -39,7 +41,7 @@ pub(in crate::data) fn answer_unreadable(
         client: connection.peer.ip,
         request: None,
         host: b"",
-        status: row.status,
+        status,
         body_bytes_sent: sent.unwrap_or(0) as u64,
         body_bytes_received: 0,
         referer: None,

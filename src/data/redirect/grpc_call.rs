@@ -90,7 +90,7 @@ impl GrpcCall {
         match checked {
             Ok(timeout) => reading.timeout = timeout,
             Err(error) => {
-                reading.refuse(error);
+                reading.refuse(error, turn);
                 return None;
             }
         }
@@ -113,7 +113,7 @@ impl GrpcCall {
         if method.is_some() {
             let error = CallError::UnknownMethod;
             redirect.answered(turn.now, Some(error.row().reason));
-            respond_with_error(&mut respond, error);
+            respond_with_error(&mut respond, error, turn);
             return None;
         }
         let (head, receiver) = request.into_parts();
@@ -173,21 +173,21 @@ impl Reading {
                     let length = data.len();
                     if self.received.push(data) == Fit::TooLong {
                         let bytes_max = MESSAGE_BYTES_MAX;
-                        return self.refuse(CallError::MessageTooLarge { bytes_max });
+                        return self.refuse(CallError::MessageTooLarge { bytes_max }, turn);
                     }
                     let released = self.receiver.flow_control().release_capacity(length);
                     if released.is_err() {
-                        return self.refuse(CallError::Cancelled);
+                        return self.refuse(CallError::Cancelled, turn);
                     }
                     if self.receiver.is_end_stream() {
-                        return self.answer(turn.now);
+                        return self.answer(turn);
                     }
                 }
-                Poll::Ready(None) => return self.answer(turn.now),
+                Poll::Ready(None) => return self.answer(turn),
                 // The client does not wait for the answer any more, so it must not cost a turn.
-                Poll::Ready(Some(Err(_reset))) => return self.refuse(CallError::Cancelled),
+                Poll::Ready(Some(Err(_reset))) => return self.refuse(CallError::Cancelled, turn),
                 Poll::Pending if self.began + self.timeout <= turn.now => {
-                    return self.refuse_late();
+                    return self.refuse_late(turn);
                 }
                 Poll::Pending => return Progress::Waiting(self),
             }
@@ -195,9 +195,9 @@ impl Reading {
     }
 
     /// Answers from the whole request body.
-    fn answer(mut self, now: Instant) -> Progress {
-        if self.timeout.is_zero() || self.began + self.timeout < now {
-            return self.refuse_late();
+    fn answer(mut self, turn: &Turn<'_, '_>) -> Progress {
+        if self.timeout.is_zero() || self.began + self.timeout < turn.now {
+            return self.refuse_late(turn);
         }
         let received = self.received.take();
         let decoded = match decode(&received) {
@@ -206,11 +206,11 @@ impl Reading {
         };
         match decoded {
             Decoded::Video(video) => match self.redirect.engine.redirect(video) {
-                Ok(redirect) => self.succeed(encode(redirect)),
-                Err(error) => self.refuse(error),
+                Ok(redirect) => self.succeed(encode(redirect), turn),
+                Err(error) => self.refuse(error, turn),
             },
-            Decoded::NotUtf8(rejection) => self.refuse(rejection.into()),
-            Decoded::Several => self.refuse(CallError::SecondMessage),
+            Decoded::NotUtf8(rejection) => self.refuse(rejection.into(), turn),
+            Decoded::Several => self.refuse(CallError::SecondMessage, turn),
             Decoded::Other => self.ask_tonic(received),
         }
     }
@@ -220,11 +220,13 @@ impl Reading {
         encoding.is_some_and(|encoding| encoding != "identity")
     }
 
-    fn succeed(mut self, framed: Bytes) -> Progress {
+    fn succeed(mut self, framed: Bytes, turn: &Turn<'_, '_>) -> Progress {
         self.redirect.answered(self.began, None);
         let mut response = Response::new(());
         let content_type = HeaderValue::from_static("application/grpc");
+        response.headers_mut().reserve(2);
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response.headers_mut().insert(header::DATE, turn.scratch.date.to_value());
         // A client that reset the call does not read the answer.
         if let Ok(mut body) = self.respond.send_response(response, false) {
             let _sent = body.send_data(framed, false);
@@ -233,16 +235,16 @@ impl Reading {
         Progress::Answered
     }
 
-    fn refuse_late(self) -> Progress {
+    fn refuse_late(self, turn: &Turn<'_, '_>) -> Progress {
         let timeout = self.timeout;
-        self.refuse(CallError::DeadlineExceeded { timeout })
+        self.refuse(CallError::DeadlineExceeded { timeout }, turn)
     }
 
-    fn refuse(mut self, error: CallError) -> Progress {
+    fn refuse(mut self, error: CallError, turn: &Turn<'_, '_>) -> Progress {
         self.redirect.answered(self.began, Some(error.row().reason));
         match error {
             CallError::Cancelled => self.respond.send_reset(Reason::CANCEL),
-            _ => respond_with_error(&mut self.respond, error),
+            _ => respond_with_error(&mut self.respond, error, turn),
         }
         Progress::Answered
     }
@@ -255,8 +257,13 @@ impl Reading {
     }
 }
 
-fn respond_with_error(respond: &mut SendResponse<Bytes>, error: CallError) {
-    let response = tonic::Status::from(error).into_http::<()>();
+fn respond_with_error(
+    respond: &mut SendResponse<Bytes>,
+    error: CallError,
+    turn: &Turn<'_, '_>,
+) {
+    let mut response = tonic::Status::from(error).into_http::<()>();
+    response.headers_mut().insert(header::DATE, turn.scratch.date.to_value());
     // A client that reset the call does not read the answer.
     let _sent = respond.send_response(response, true);
 }

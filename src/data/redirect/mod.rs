@@ -86,12 +86,13 @@ impl RedirectWorker {
         &self,
         turn: &mut Turn<'_, '_>,
         client: &mut MessageStream,
+        asked: Asked,
         fault: &Fault,
     ) {
         self.engine.reject(RejectReason::BadRequest);
         let status = fault.row().status;
         // A client that is gone does not read it.
-        let _sent = send_json(turn, client, Asked::unreadably(), status, &fault.to_string(), true);
+        let _sent = send_json(turn, client, asked, status, &fault.to_string(), true);
     }
 }
 

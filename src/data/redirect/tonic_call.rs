@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, header};
 use http_body::{Body, Frame};
 use tokio::time::Instant;
 
@@ -122,10 +122,10 @@ impl State {
                     }
                     let response = match Pin::new(response).poll(turn.cx) {
                         Poll::Ready(Ok(response)) => response,
-                        Poll::Pending if self.is_late(turn.now) => return Poll::Ready(self.refuse_late()),
+                        Poll::Pending if self.is_late(turn.now) => return Poll::Ready(self.refuse_late(turn)),
                         Poll::Pending => return Poll::Pending,
                     };
-                    if self.respond(response).is_none() {
+                    if self.respond(response, turn).is_none() {
                         return Poll::Ready(());
                     }
                 }
@@ -142,18 +142,24 @@ impl State {
         self.began + self.redirect.engine.call_timeout() <= now
     }
 
-    fn refuse_late(&mut self) {
+    fn refuse_late(&mut self, turn: &Turn<'_, '_>) {
         let timeout = self.redirect.engine.call_timeout();
         let error = CallError::DeadlineExceeded { timeout };
         self.redirect.answered(self.began, Some(error.row().reason));
         if let Stage::Waiting(_, respond) = &mut self.stage {
-            let response = tonic::Status::from(error).into_http::<()>();
+            let mut response = tonic::Status::from(error).into_http::<()>();
+            let date = turn.scratch.date.to_value();
+            response.headers_mut().insert(header::DATE, date);
             let _sent_or_gone = respond.send_response(response, true);
         }
     }
 
     /// Sends the head of tonic's answer. `None` if nothing follows it.
-    fn respond(&mut self, response: Response<tonic::body::Body>) -> Option<()> {
+    fn respond(
+        &mut self,
+        response: Response<tonic::body::Body>,
+        turn: &Turn<'_, '_>,
+    ) -> Option<()> {
         let reason = self.reason(response.headers());
         if self.count.is_some() {
             self.redirect.answered(self.began, reason);
@@ -163,7 +169,8 @@ impl State {
         let Stage::Waiting(_, respond) = &mut self.stage else {
             return None;
         };
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        head.headers.insert(header::DATE, turn.scratch.date.to_value());
         let ends = body.is_end_stream();
         let sent = respond.send_response(Response::from_parts(head, ()), ends);
         let sender = sent.ok().filter(|_| !ends)?;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite as _, ReadBuf};
 use crate::{
     data::stream::{Outlet, StreamFault, Turn, scratch::READ_BYTES_MAX, write_buffer::WriteBuffer},
     http1::{BodyDecoder, BodyEncoder, BodyFault, HeadFault, Piece, write_trailers},
-    message::{Framing, allowed_trailers},
+    message::{Framing, Towards, allowed_trailers},
     net::Transport,
 };
 
@@ -27,8 +27,8 @@ pub(in crate::data) struct Http1Stream {
     out: WriteBuffer,
     decoder: BodyDecoder,
     encoder: BodyEncoder,
-    /// Whether trailers may be sent.
-    sends_trailers: bool,
+    /// Where trailers go; `None` where they are dropped.
+    trailers_to: Option<Towards>,
     /// Whether the peer ended its direction.
     is_ended: bool,
     /// How much is read at a time, by how fast the other side takes it.
@@ -60,7 +60,7 @@ impl Http1Stream {
             out: WriteBuffer::default(),
             decoder: BodyDecoder::new(Framing::Empty),
             encoder: BodyEncoder::Nothing,
-            sends_trailers: false,
+            trailers_to: None,
             is_ended: false,
             room: ROOM_USUAL,
         }
@@ -150,9 +150,9 @@ impl Http1Stream {
     }
 
     /// Sets how the body of the message that is being sent is framed.
-    pub(in crate::data) fn send_body(&mut self, encoder: BodyEncoder, sends_trailers: bool) {
+    pub(in crate::data) fn send_body(&mut self, encoder: BodyEncoder, trailers_to: Option<Towards>) {
         self.encoder = encoder;
-        self.sends_trailers = sends_trailers;
+        self.trailers_to = trailers_to;
         self.room = ROOM_USUAL;
     }
 
@@ -204,7 +204,10 @@ impl Http1Stream {
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, StreamFault>> {
-        ready!(self.poll_flush(cx))?;
+        // What was gathered leaves with what follows it.
+        if !self.out.has_room() {
+            ready!(self.poll_flush(cx))?;
+        }
         Poll::Ready(Ok(self.room))
     }
 
@@ -223,9 +226,10 @@ impl Http1Stream {
                 self.out.gather(encoder.suffix());
             }
             (BodyEncoder::Chunked, Piece::End(trailers)) => {
-                let trailers = trailers.filter(|_| self.sends_trailers);
                 let mut end = Vec::new();
-                write_trailers(&mut end, trailers.iter().flat_map(|all| allowed_trailers(all)));
+                let allowed = self.trailers_to.zip(trailers.as_deref());
+                let allowed = allowed.map(|(towards, all)| allowed_trailers(all, towards));
+                write_trailers(&mut end, allowed.into_iter().flatten());
                 self.out.gather(&end);
             }
         }

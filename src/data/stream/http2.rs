@@ -12,7 +12,7 @@ use http::{HeaderMap, Response};
 use crate::{
     data::stream::{Outlet, StreamFault, Turn, http2_heads, scratch::Arena},
     http1::Piece,
-    message::{Fields, ResponseHead, allowed_trailers},
+    message::{Fields, ResponseHead, Towards, allowed_trailers},
 };
 
 /// One stream of an HTTP/2 connection.
@@ -21,8 +21,12 @@ pub(in crate::data) struct Http2Stream {
     /// Gone once the body was received, or was given up.
     receiver: Option<RecvStream>,
     sender: Sender,
+    /// Data that may be the last, so that its frame can end the stream.
+    held: Option<Bytes>,
     /// Whether all of the received body was shown.
     is_received: bool,
+    /// Which side the peer is.
+    towards: Towards,
 }
 
 #[derive(Debug)]
@@ -45,6 +49,8 @@ impl Http2Stream {
             is_received: receiver.is_end_stream(),
             receiver: Some(receiver),
             sender: Sender::Responding(respond),
+            held: None,
+            towards: Towards::Client,
         }
     }
 
@@ -53,7 +59,9 @@ impl Http2Stream {
         Self {
             receiver: None,
             sender: sender.map_or(Sender::Done, Sender::Body),
+            held: None,
             is_received: false,
+            towards: Towards::Backend,
         }
     }
 
@@ -143,14 +151,32 @@ impl Http2Stream {
             return Ok(());
         };
         match piece {
-            Piece::Data(data) => body.send_data(arena.copy(data), false)?,
+            Piece::Data(data) => {
+                if let Some(held) = self.held.replace(arena.copy(data)) {
+                    body.send_data(held, false)?;
+                }
+            }
             Piece::End(trailers) => {
-                match trailers.map(|trailers| header_map(&trailers)) {
-                    Some(trailers) if !trailers.is_empty() => body.send_trailers(trailers)?,
-                    Some(_) | None => body.send_data(Bytes::new(), true)?,
+                let trailers = trailers.map(|trailers| header_map(&trailers, self.towards));
+                match trailers.filter(|trailers| !trailers.is_empty()) {
+                    Some(trailers) => {
+                        if let Some(held) = self.held.take() {
+                            body.send_data(held, false)?;
+                        }
+                        body.send_trailers(trailers)?;
+                    }
+                    None => body.send_data(self.held.take().unwrap_or_default(), true)?,
                 }
                 self.sender = Sender::Done;
             }
+        }
+        Ok(())
+    }
+
+    /// Hands everything to `h2`.
+    pub(super) fn flush(&mut self) -> Result<(), StreamFault> {
+        if let (Some(held), Sender::Body(body)) = (self.held.take(), &mut self.sender) {
+            body.send_data(held, false)?;
         }
         Ok(())
     }
@@ -185,9 +211,9 @@ fn fields(trailers: HeaderMap) -> Box<Fields> {
     fields
 }
 
-fn header_map(trailers: &Fields) -> HeaderMap {
+fn header_map(trailers: &Fields, towards: Towards) -> HeaderMap {
     let mut map = HeaderMap::new();
-    for field in allowed_trailers(trailers) {
+    for field in allowed_trailers(trailers, towards) {
         http2_heads::append(&mut map, field.name, field.value.to_vec().into());
     }
     map

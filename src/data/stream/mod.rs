@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     http1::{BodyEncoder, BodyFault, Piece},
-    message::{Framing, ResponseHead},
+    message::{Framing, ResponseHead, Towards},
 };
 
 mod http1;
@@ -162,7 +162,7 @@ impl MessageStream {
     ) -> Poll<Result<(), StreamFault>> {
         match self {
             Self::Http1(stream) => stream.poll_flush(cx),
-            Self::Http2(_) => Poll::Ready(Ok(())),
+            Self::Http2(stream) => Poll::Ready(stream.flush()),
         }
     }
 
@@ -190,7 +190,8 @@ impl MessageStream {
         match self {
             Self::Http1(stream) => {
                 stream.send_head(head.as_http1());
-                stream.send_body(BodyEncoder::for_response(body), sends_trailers);
+                let trailers_to = sends_trailers.then_some(Towards::Client);
+                stream.send_body(BodyEncoder::for_response(body), trailers_to);
                 Ok(())
             }
             Self::Http2(stream) => {

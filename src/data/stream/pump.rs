@@ -53,12 +53,12 @@ pub(in crate::data) fn pump<F: From<StreamFault>>(
             return Pumped::SinkFailed(fault);
         }
         if let Poll::Ready(Err(fault)) = received {
-            // What came before the fault is passed on.
-            let _what_can_be = sink.poll_flush(turn.cx);
             return Pumped::SourceFailed(fault);
         }
-        if let Poll::Ready(Err(fault)) = sink.poll_flush(turn.cx) {
-            return Pumped::SinkFailed(fault);
+        match sink.poll_flush(turn.cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(fault)) => return Pumped::SinkFailed(fault),
+            Poll::Pending => return Pumped::AwaitsSink,
         }
         if received.is_pending() {
             return Pumped::AwaitsSource;

@@ -1,9 +1,10 @@
 //! What one poll of a connection works with. Nothing of it outlives the poll, so that one worker
 //! needs it once, and a connection that waits holds none of it.
 
-use std::task::Context;
+use std::{task::Context, time::SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::message::{RequestHead, ResponseHead};
@@ -19,6 +20,8 @@ pub(in crate::data) struct Scratch {
     pub(in crate::data) response: ResponseHead,
     /// The response that is sent.
     pub(in crate::data) outgoing: ResponseHead,
+    /// The time, as responses say it.
+    pub(in crate::data) date: Date,
     /// Where small copies share an allocation.
     pub(in crate::data) arena: Arena,
 }
@@ -30,8 +33,38 @@ impl Default for Scratch {
             request: RequestHead::default(),
             response: ResponseHead::default(),
             outgoing: ResponseHead::default(),
+            date: Date::default(),
             arena: Arena::default(),
         }
+    }
+}
+
+/// The `Date` of responses (RFC 9110 section 6.6.1), written anew each second.
+#[derive(Debug)]
+pub(in crate::data) struct Date(HeaderValue);
+
+impl Default for Date {
+    fn default() -> Self {
+        let mut date = Self(HeaderValue::from_static(""));
+        date.tick();
+        date
+    }
+}
+
+impl Date {
+    /// Writes the current time.
+    pub(in crate::data) fn tick(&mut self) {
+        let now = httpdate::fmt_http_date(SystemTime::now());
+        self.0 = HeaderValue::try_from(now).expect("a date is text");
+    }
+
+    pub(in crate::data) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// For HTTP/2. Costs a count.
+    pub(in crate::data) fn to_value(&self) -> HeaderValue {
+        self.0.clone()
     }
 }
 

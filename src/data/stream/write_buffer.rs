@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tokio::io::AsyncWrite;
@@ -14,12 +14,19 @@ use tokio::io::AsyncWrite;
 pub(in crate::data) struct WriteBuffer {
     bytes: Vec<u8>,
     sent: usize,
+    /// Whether the socket took less than it was given.
+    is_blocked: bool,
 }
 
 impl WriteBuffer {
     /// Whether the socket took everything.
     pub(in crate::data) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Whether more may be appended before the next flush.
+    pub(in crate::data) fn has_room(&self) -> bool {
+        !self.is_blocked
     }
 
     /// Appends bytes, to be sent by a later flush.
@@ -51,6 +58,7 @@ impl WriteBuffer {
             let parts = [IoSlice::new(self.unsent()), IoSlice::new(left)];
             let Poll::Ready(sent) = Pin::new(&mut *socket).poll_write_vectored(cx, &parts) else {
                 self.gather(left);
+                self.is_blocked = true;
                 return Ok(());
             };
             let sent = nonzero(sent?)?;
@@ -72,8 +80,11 @@ impl WriteBuffer {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
-            let sent = ready!(Pin::new(&mut *socket).poll_write(cx, self.unsent()))?;
-            self.advance(nonzero(sent)?);
+            let Poll::Ready(sent) = Pin::new(&mut *socket).poll_write(cx, self.unsent()) else {
+                self.is_blocked = true;
+                return Poll::Pending;
+            };
+            self.advance(nonzero(sent?)?);
         }
         Poll::Ready(Ok(()))
     }

@@ -11,18 +11,18 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::{self, ResponseFuture, SendRequest};
+use http::{HeaderValue, header};
 use tokio::{
     task::{self, AbortHandle},
     time::Instant,
 };
 
 use crate::{
-    config::Scheme,
     data::{
         stream::{Http2Stream, MessageStream, StreamFault, Turn, read_response, to_request},
-        upstream::ResponseRead,
+        upstream::{Outgoing, ResponseRead},
     },
-    message::{Framing, RequestHead, response_framing},
+    message::{Framing, response_framing},
     net::Transport,
 };
 
@@ -175,13 +175,15 @@ impl Http2Request {
     pub(super) fn send_head(
         &mut self,
         turn: &mut Turn<'_, '_>,
-        head: &RequestHead,
-        scheme: Scheme,
-        body: Framing,
+        outgoing: Outgoing<'_>,
     ) -> Result<(), StreamFault> {
-        let request = to_request(head, scheme, &mut turn.scratch.arena);
-        let request = request.ok_or(StreamFault::Broken)?;
-        let ends = matches!(body, Framing::Empty | Framing::Length(0));
+        let request = to_request(outgoing.head, outgoing.scheme, &mut turn.scratch.arena);
+        let mut request = request.ok_or(StreamFault::Broken)?;
+        if outgoing.wants_trailers {
+            let trailers = HeaderValue::from_static("trailers");
+            request.headers_mut().insert(header::TE, trailers);
+        }
+        let ends = matches!(outgoing.body, Framing::Empty | Framing::Length(0));
         // A clone of its own: the original would wait for one that the backend did not admit yet.
         let mut sender = self.connection.sender.clone();
         let (response, sender) = sender.send_request(request, ends)?;

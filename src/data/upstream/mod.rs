@@ -11,7 +11,7 @@ use crate::{
     config::Scheme,
     data::stream::{HeadRead, Http1Stream, MessageStream, StreamFault, Turn},
     http1::{BodyEncoder, HeadFault, parse_response},
-    message::{Framing, RequestHead, keep_alive_timeout, response_framing},
+    message::{Framing, RequestHead, Towards, keep_alive_timeout, response_framing},
     net::{HttpVersion, Transport},
 };
 
@@ -42,6 +42,17 @@ pub(in crate::data) struct Http1Upstream {
     is_keep_alive: bool,
     /// Bytes of interim responses so far.
     interim_bytes: usize,
+}
+
+/// A request as it is sent, whatever version of HTTP the backend speaks.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::data) struct Outgoing<'a> {
+    pub(in crate::data) head: &'a RequestHead,
+    /// What HTTP/2 says of the backend.
+    pub(in crate::data) scheme: Scheme,
+    pub(in crate::data) body: Framing,
+    /// Whether the client reads trailers. Only HTTP/2 says so to backends.
+    pub(in crate::data) wants_trailers: bool,
 }
 
 /// What came of waiting for the head of a response. The head is in the scratch buffers.
@@ -100,16 +111,14 @@ impl UpstreamConnection {
     pub(in crate::data) fn send_head(
         &mut self,
         turn: &mut Turn<'_, '_>,
-        head: &RequestHead,
-        scheme: Scheme,
-        body: Framing,
+        request: Outgoing<'_>,
     ) -> Result<(), StreamFault> {
         match self {
             Self::Http1(connection) => {
-                connection.send_head(head, body);
+                connection.send_head(request.head, request.body);
                 Ok(())
             }
-            Self::Http2(request) => request.send_head(turn, head, scheme, body),
+            Self::Http2(stream) => stream.send_head(turn, request),
         }
     }
 
@@ -168,7 +177,7 @@ impl Http1Upstream {
             return;
         };
         stream.send_head(head.as_http1());
-        stream.send_body(BodyEncoder::for_request(body), true);
+        stream.send_body(BodyEncoder::for_request(body), Some(Towards::Backend));
         // More than the head of the response is no body before that was read.
         stream.receive(Framing::UntilEnd);
     }
