@@ -160,13 +160,15 @@ impl Service {
         let (parts, receiver) = request.into_parts();
         read_request(&parts, &mut turn.scratch.request);
         let ends = receiver.is_end_stream();
-        let mut client = MessageStream::Http2(Http2Stream::from_client(receiver, respond));
         let body = match request_framing(&turn.scratch.request) {
             _ if is_too_long => Err(Fault::HeadLimit { bytes_max }),
             Ok(_) if ends => Ok(Framing::Empty),
             Ok(framing) => Ok(framing),
             Err(fault) => Err(Fault::from(fault)),
         };
+        let announced = body.as_ref().copied().unwrap_or(Framing::UntilEnd);
+        let client = Http2Stream::from_client(receiver, respond, announced);
+        let mut client = MessageStream::Http2(client);
         let body = match body {
             Ok(body) => body,
             Err(fault) => {

@@ -206,6 +206,40 @@ async fn an_unknown_compression_is_unimplemented() {
     assert_eq!(client.redirect(VIDEO).await.code(), 0);
 }
 
+/// gRPC over HTTP2, "Requests": a unary call has one message, and a second one takes no turn.
+#[tokio::test]
+async fn a_second_message_is_refused() {
+    let app = TestApp::plain();
+    let client = GrpcClient::connect(app.redirect).await;
+    let short = framed(0, message(VIDEO).len() - 1, &message(VIDEO));
+    for frames in [
+        vec![[framed_call(VIDEO), framed_call(VIDEO)].concat().into()],
+        vec![framed_call(VIDEO), framed_call(VIDEO)],
+        vec![short],
+    ] {
+        let request = grpc_request(proto::REDIRECT_PATH);
+        let answer = client.try_call(request, frames).await.unwrap();
+        assert_eq!(answer.code(), INTERNAL, "{}", answer.message());
+    }
+    for _ in 0..9 {
+        let answer = client.redirect(VIDEO).await;
+        assert!(answer.address().starts_with("http://cdn."), "{}", answer.address());
+    }
+    assert_eq!(client.redirect(VIDEO).await.address(), VIDEO);
+}
+
+#[tokio::test]
+async fn a_malformed_timeout_is_refused() {
+    let app = TestApp::plain();
+    let client = GrpcClient::connect(app.redirect).await;
+    for timeout in ["", "1", "S", "-1S", "123456789S", "1s"] {
+        let mut request = grpc_request(proto::REDIRECT_PATH);
+        request.headers_mut().insert("grpc-timeout", timeout.parse().unwrap());
+        let answer = client.try_call(request, vec![framed_call(VIDEO)]).await.unwrap();
+        assert_eq!(answer.code(), INVALID_ARGUMENT, "{timeout:?}");
+    }
+}
+
 #[tokio::test]
 async fn unknown_services_and_methods_are_unimplemented() {
     let app = TestApp::plain();

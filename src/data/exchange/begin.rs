@@ -129,7 +129,8 @@ impl Start<'_> {
             key,
             upgrade: upgrade.map(Box::from),
             asked: Asked::by(head),
-            wants_trailers: head.version() == http::Version::HTTP_2 || head.wants_trailers(),
+            asks_for_trailers: head.wants_trailers(),
+            gets_trailers: head.version() == http::Version::HTTP_2 || head.wants_trailers(),
             is_told_of_keep_alive: asks_to_be_told(head),
         })
     }

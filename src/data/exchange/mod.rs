@@ -97,7 +97,10 @@ struct Request {
     /// The protocol that the client wants to switch to.
     upgrade: Option<Box<[u8]>>,
     asked: Asked,
-    wants_trailers: bool,
+    /// Whether the client says that it reads trailers.
+    asks_for_trailers: bool,
+    /// Whether it gets them: over HTTP/2 a client always does.
+    gets_trailers: bool,
     is_told_of_keep_alive: bool,
 }
 

@@ -45,7 +45,7 @@ impl Exchange {
         let framing = rewrite::response(from, body, suits, rules, date, to);
         self.is_last |= framing == Framing::UntilEnd;
         self.ends_by_close = framing == Framing::UntilEnd;
-        match client.send_response(turn, framing, self.request.wants_trailers) {
+        match client.send_response(turn, framing, self.request.gets_trailers) {
             Ok(()) => Step::Go(Stage::Relay(acquired)),
             Err(_gone) => self.break_off(turn, client, Fault::ClientClosed),
         }

@@ -28,7 +28,7 @@ impl Exchange {
             head: &self.request.outgoing,
             scheme: acquired.backend().name.scheme,
             body: self.request.body,
-            wants_trailers: self.request.wants_trailers,
+            wants_trailers: self.request.asks_for_trailers,
         };
         match acquired.connection.send_head(turn, request) {
             Ok(()) => Step::Go(Stage::Send(acquired)),

@@ -12,7 +12,7 @@ use http::{HeaderMap, Response};
 use crate::{
     data::stream::{Outlet, StreamFault, Turn, http2_heads, scratch::Arena},
     http1::Piece,
-    message::{Fields, ResponseHead, Towards, allowed_trailers},
+    message::{Fields, Framing, ResponseHead, Towards, allowed_trailers},
 };
 
 /// One stream of an HTTP/2 connection.
@@ -21,8 +21,13 @@ pub(in crate::data) struct Http2Stream {
     /// Gone once the body was received, or was given up.
     receiver: Option<RecvStream>,
     sender: Sender,
-    /// Data that may be the last, so that its frame can end the stream.
+    /// Data to send that may be the last, so that its frame can end the stream.
     held: Option<Bytes>,
+    /// What is left of the announced length of the received body.
+    length_left: Option<u64>,
+    /// Received data that completes the announced length, kept until the stream has ended: a reset
+    /// behind it must not leave the other side with what looks complete.
+    last: Option<Bytes>,
     /// Whether all of the received body was shown.
     is_received: bool,
     /// Which side the peer is.
@@ -44,8 +49,11 @@ impl Http2Stream {
     pub(in crate::data) fn from_client(
         receiver: RecvStream,
         respond: SendResponse<Bytes>,
+        body: Framing,
     ) -> Self {
         Self {
+            length_left: announced(body),
+            last: None,
             is_received: receiver.is_end_stream(),
             receiver: Some(receiver),
             sender: Sender::Responding(respond),
@@ -57,6 +65,8 @@ impl Http2Stream {
     /// A request that was sent to a backend. `sender` is `None` if it has no body.
     pub(in crate::data) fn to_backend(sender: Option<SendStream<Bytes>>) -> Self {
         Self {
+            length_left: None,
+            last: None,
             receiver: None,
             sender: sender.map_or(Sender::Done, Sender::Body),
             held: None,
@@ -66,7 +76,8 @@ impl Http2Stream {
     }
 
     /// Notes the body of a backend's response.
-    pub(in crate::data) fn respond_with(&mut self, receiver: RecvStream) {
+    pub(in crate::data) fn respond_with(&mut self, receiver: RecvStream, body: Framing) {
+        self.length_left = announced(body);
         self.is_received = receiver.is_end_stream();
         self.receiver = Some(receiver);
     }
@@ -111,20 +122,32 @@ impl Http2Stream {
         let Some(receiver) = &mut self.receiver else {
             return Poll::Ready(Err(StreamFault::Broken.into()));
         };
-        if let Some(data) = ready!(receiver.poll_data(turn.cx)) {
+        while let Some(data) = ready!(receiver.poll_data(turn.cx)) {
             let data = data.map_err(StreamFault::from)?;
+            let released = receiver.flow_control().release_capacity(data.len());
+            released.map_err(StreamFault::from)?;
+            let is_ended = receiver.is_end_stream();
+            if let Some(left) = &mut self.length_left {
+                *left = left.saturating_sub(data.len() as u64);
+                if *left == 0 && !is_ended {
+                    self.last.get_or_insert(data);
+                    continue;
+                }
+            }
             if !data.is_empty() {
                 show(&mut turn.outlet(), Piece::Data(&data))?;
             }
-            let released = receiver.flow_control().release_capacity(data.len());
-            released.map_err(StreamFault::from)?;
-            if !receiver.is_end_stream() {
-                return Poll::Ready(Ok(()));
+            if is_ended {
+                break;
             }
+            return Poll::Ready(Ok(()));
         }
         let trailers = ready!(receiver.poll_trailers(turn.cx)).map_err(StreamFault::from)?;
         self.is_received = true;
         self.receiver = None;
+        if let Some(last) = self.last.take() {
+            show(&mut turn.outlet(), Piece::Data(&last))?;
+        }
         Poll::Ready(show(&mut turn.outlet(), Piece::End(trailers.map(fields))))
     }
 
@@ -198,6 +221,13 @@ impl Http2Stream {
         }
         self.sender = Sender::Done;
         self.receiver = None;
+    }
+}
+
+fn announced(body: Framing) -> Option<u64> {
+    match body {
+        Framing::Length(length) => Some(length),
+        Framing::Empty | Framing::Chunked | Framing::UntilEnd => None,
     }
 }
 

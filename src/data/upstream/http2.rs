@@ -219,15 +219,15 @@ impl Http2Request {
         self.response = None;
         self.connection.state.has_answered.set(true);
         read_response(&parts, &mut turn.scratch.response);
-        let is_ended = receiver.is_end_stream();
+        let body = match response_framing(&turn.scratch.response, to_head) {
+            Ok(Framing::UntilEnd) if receiver.is_end_stream() => Framing::Length(0),
+            Ok(framing) => framing,
+            Err(_fault) => return Poll::Ready(ResponseRead::Unreadable),
+        };
         if let MessageStream::Http2(stream) = &mut self.stream {
-            stream.respond_with(receiver);
+            stream.respond_with(receiver, body);
         }
-        Poll::Ready(match response_framing(&turn.scratch.response, to_head) {
-            Ok(Framing::UntilEnd) if is_ended => ResponseRead::Final(Framing::Length(0)),
-            Ok(framing) => ResponseRead::Final(framing),
-            Err(_fault) => ResponseRead::Unreadable,
-        })
+        Poll::Ready(ResponseRead::Final(body))
     }
 }
 

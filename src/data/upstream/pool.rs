@@ -167,4 +167,4 @@ impl Hasher for IdHasher {
 /// For an HTTP/2 connection, which says when it goes.
 const SHARED_IDLE_TIME_MAX: Duration = Duration::from_secs(4);
 /// For each backend and worker.
-const IDLE_CONNECTIONS_MAX: usize = 128;
+const IDLE_CONNECTIONS_MAX: usize = 2048;
