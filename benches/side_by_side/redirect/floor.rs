@@ -51,7 +51,11 @@ pub fn policy() -> Result<RedirectPolicy, Box<dyn Error>> {
 
 async fn connection(state: Rc<State>, stream: TcpStream) {
     let mut builder = h2::server::Builder::new();
-    builder.max_concurrent_streams(256);
+    // Larger than the crate's default of 64 KiB, so that the floor does not wait for flow control.
+    builder
+        .max_concurrent_streams(256)
+        .initial_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else {
         return;
     };
@@ -93,3 +97,5 @@ async fn call(
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     send.send_trailers(trailers).ok()
 }
+
+const WINDOW_BYTES: u32 = 1 << 20;
