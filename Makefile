@@ -55,8 +55,9 @@ deny:
 bench:
 	$(CARGO) bench --bench redirect_rule
 
+# ROWS="http1 idle" for some of the tables, WEIR=/path for another binary, ROUNDS and SECONDS for how long.
 bench-side-by-side:
-	$(CARGO) bench --bench side_by_side
+	$(CARGO) bench --bench side_by_side -- $(ROWS)
 
 # Builds the image, starts the compose file's containers and asks them on their published ports.
 docker-smoke:

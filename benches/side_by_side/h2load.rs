@@ -1,6 +1,6 @@
 //! One run of h2load, whose every request must succeed.
 
-use std::{error::Error, process::Stdio};
+use std::{error::Error, fmt, process::Stdio};
 
 use crate::tools;
 
@@ -9,6 +9,21 @@ use crate::tools;
 pub struct Spread {
     pub connections: u32,
     pub streams: u32,
+}
+
+impl Spread {
+    pub const fn new(connections: u32, streams: u32) -> Self {
+        Self {
+            connections,
+            streams,
+        }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} × {}", self.connections, self.streams)
+    }
 }
 
 /// Returns the number of requests.

@@ -5,9 +5,10 @@
 //! compare: it does not depend on how fast the load generator is, nor much on who else uses the
 //! machine. Needs Linux, two cores and some of Debian's packages; it says which are missing.
 //!
-//! Words after `--` choose the parts: `redirect` and `http` compare speed, `memory` idle
-//! connections. Any other word chooses the rows of `http` that have it in their name. `ROUNDS`
-//! (default 5) and `SECONDS` (default 3) set how long it takes.
+//! Words after `--` choose: `redirect`, `http1`, `http2`, `scale` and `idle` are parts, `http` is
+//! both of its versions; any other word chooses the rows that have it in their name. `ROUNDS`
+//! (default 5) and `SECONDS` (default 3) set how long it takes. `WEIR=/path/to/weir` measures that
+//! binary in place of the one that Cargo built.
 
 #![allow(
     missing_docs,
@@ -21,14 +22,17 @@ use std::{env, error::Error, process::ExitCode};
 
 mod h2load;
 mod http;
+mod open_files;
+mod part;
 mod redirect;
 mod rounds;
+mod selection;
 mod server;
 mod tools;
 
-use self::http::idle_memory;
 use redirect::{floor, stock_tonic};
 use rounds::Pace;
+use selection::Selection;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -52,56 +56,13 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
     // Cargo itself passes `--bench`.
     let words = env::args().skip(1).filter(|word| !word.starts_with('-'));
-    let (parts, rows): (Vec<String>, Vec<String>) =
-        words.partition(|word| Part::ALL.iter().any(|part| part.name() == word));
-    let parts = Part::chosen(&parts, &rows);
-    tools::require(parts.iter().flat_map(|part| part.tools()))?;
+    let selection = Selection::from_words(words)?;
+    tools::require(selection.parts.iter().flat_map(|part| part.tools()))?;
     let pace = Pace::from_environment()?;
-    for part in parts {
-        match part {
-            Part::Redirect => redirect::run(pace)?,
-            Part::Http => http::run(pace, &rows)?,
-            Part::Memory => idle_memory::run(pace)?,
-        }
+    println!("Weir is {}\n", tools::weir()?.display());
+    for part in &selection.parts {
+        part.run(pace, &selection.rows)?;
         println!();
     }
     Ok(())
-}
-
-/// What can be asked for by name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Part {
-    Redirect,
-    Http,
-    Memory,
-}
-
-impl Part {
-    const ALL: [Self; 3] = [Self::Redirect, Self::Http, Self::Memory];
-
-    /// Those that are named; `http` if only rows are; else all.
-    fn chosen(names: &[String], rows: &[String]) -> Vec<Self> {
-        if names.is_empty() && !rows.is_empty() {
-            return vec![Self::Http];
-        }
-        let is_chosen = |part: &Self| names.is_empty() || names.iter().any(|n| n == part.name());
-        Self::ALL.into_iter().filter(is_chosen).collect()
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Redirect => "redirect",
-            Self::Http => "http",
-            Self::Memory => "memory",
-        }
-    }
-
-    /// The programs that it runs.
-    fn tools(self) -> &'static [&'static str] {
-        match self {
-            Self::Redirect => &["taskset", "h2load"],
-            Self::Http => &["taskset", "h2load", "wrk", "nginx", "haproxy", "caddy"],
-            Self::Memory => &["taskset", "nginx", "haproxy", "caddy"],
-        }
-    }
 }

@@ -23,7 +23,7 @@ impl Pace {
 pub struct Figure {
     /// Calls or requests a second.
     pub per_second: f64,
-    /// CPU time of the server, in the unit that the row is printed in.
+    /// CPU time of the server for one of them, in microseconds.
     pub cpu: f64,
 }
 

@@ -125,4 +125,9 @@ pub fn free_addr() -> Result<SocketAddr, Box<dyn Error>> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
+/// As above, free on all of the machine's addresses.
+pub fn free_port() -> Result<u16, Box<dyn Error>> {
+    Ok(TcpListener::bind("0.0.0.0:0")?.local_addr()?.port())
+}
+
 const START_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,7 +4,8 @@ use std::{
     env,
     error::Error,
     ffi::{OsStr, OsString},
-    path::Path,
+    fs,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -23,6 +24,19 @@ pub fn pinned(core: &str, program: impl AsRef<OsStr>) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
+}
+
+/// The weir binary that is measured: the one that `WEIR` names, else the one that Cargo built.
+///
+/// # Errors
+///
+/// If `WEIR` names no file.
+pub fn weir() -> Result<PathBuf, Box<dyn Error>> {
+    let Some(path) = env::var_os("WEIR") else {
+        return Ok(env!("CARGO_BIN_EXE_weir").into());
+    };
+    // Servers start in folders of their own, so a relative path would lead elsewhere.
+    fs::canonicalize(&path).map_err(|error| format!("WEIR={}: {error}", path.display()).into())
 }
 
 /// Stops the comparison before it starts if it could not end.

@@ -1,37 +1,72 @@
-//! What stands behind the load balancers: an nginx with files of three sizes.
+//! What stands behind the load balancers: an nginx with bodies of three sizes.
 
-use std::{error::Error, fs, net::SocketAddr};
+use std::{
+    error::Error,
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
+};
 
 use crate::{
     http::work_folder::WorkFolder,
-    server::{Server, free_addr},
+    server::{Server, free_addr, free_port},
     tools::{LOAD_CORE, pinned},
 };
 
-/// Two backends, which share the load generator's core.
+/// Backends, which share the load generator's core.
 #[derive(Debug)]
 pub struct Backends {
     /// Ends them when it is dropped.
     _server: Server,
-    pub addrs: [SocketAddr; 2],
+    pub addrs: Vec<SocketAddr>,
 }
 
 impl Backends {
+    /// Two of them.
     pub fn start() -> Result<Self, Box<dyn Error>> {
+        let addrs = vec![free_addr()?, free_addr()?];
+        Self::listening(&addrs, addrs.clone())
+    }
+
+    /// `count` backends with an address each. All of 127.0.0.0/8 is loopback, so one socket that
+    /// listens on every address serves them.
+    pub fn start_many(count: u16) -> Result<Self, Box<dyn Error>> {
+        let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, free_port()?));
+        let addrs = (0..count).map(|index| {
+            let [high, low] = index.to_be_bytes();
+            SocketAddr::from(([127, 1, high, low], everywhere.port()))
+        });
+        Self::listening(&[everywhere], addrs.collect())
+    }
+
+    /// Requests served so far, this one included. Unlike the load generator's summary it is there
+    /// while the load runs.
+    pub fn requests(&self) -> Result<u64, Box<dyn Error>> {
+        let mut stream = TcpStream::connect(self.addrs[0])?;
+        stream.write_all(b"GET /status HTTP/1.0\r\n\r\n")?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        let counts = response
+            .lines()
+            .skip_while(|line| !line.starts_with("server accepts handled requests"))
+            .nth(1);
+        let requests = counts.and_then(|counts| counts.split_whitespace().last());
+        Ok(requests.ok_or("nginx's status changed")?.parse()?)
+    }
+
+    fn listening(listen: &[SocketAddr], addrs: Vec<SocketAddr>) -> Result<Self, Box<dyn Error>> {
         let folder = WorkFolder::create("backends")?;
-        let files = folder.path().join("files");
-        fs::create_dir_all(&files)?;
-        for body in [Body::Page, Body::Video] {
-            fs::write(files.join(body.name()), vec![b'w'; body.bytes()])?;
-        }
-        let addrs = [free_addr()?, free_addr()?];
+        write_files(&folder.path().join("files"))?;
+        let listen = listen
+            .iter()
+            .map(|addr| format!("listen {addr} backlog=4096;"));
         let settings = folder.write_settings(
             include_str!("configs/backend.conf"),
             &[
-                ("user", folder.owner()?),
-                ("backend_a", &addrs[0].to_string()),
-                ("backend_b", &addrs[1].to_string()),
-                ("small_body", &"w".repeat(Body::Small.bytes())),
+                ("user", folder.owner()?.to_owned()),
+                ("listen", listen.collect::<Vec<_>>().join("\n        ")),
+                ("small_body", "w".repeat(Body::Small.bytes())),
             ],
         )?;
         let mut command = pinned(LOAD_CORE, "nginx");
@@ -74,4 +109,12 @@ impl Body {
             Self::Video => 10_000_000,
         }
     }
+}
+
+fn write_files(files: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(files)?;
+    for body in [Body::Page, Body::Video] {
+        fs::write(files.join(body.name()), vec![b'w'; body.bytes()])?;
+    }
+    Ok(())
 }

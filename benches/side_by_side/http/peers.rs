@@ -1,12 +1,12 @@
 //! The load balancers that are compared, with settings that ask the same of each: both backends
 //! in turn, connections to them kept, the client named in the same headers, no log of requests.
 
-use std::{error::Error, process::Command};
+use std::{error::Error, path::PathBuf, process::Command};
 
 use crate::{
-    http::{backends::Backends, work_folder::WorkFolder},
+    http::{setup::Setup, work_folder::WorkFolder},
     server::{Server, free_addr},
-    tools::{SERVER_CORE, pinned},
+    tools::{SERVER_CORE, pinned, weir},
 };
 
 /// What is compared.
@@ -18,15 +18,8 @@ pub enum Peer {
     Nginx,
     Haproxy,
     Caddy,
-    /// Weir with all its defaults but for one worker.
+    /// Weir with all its defaults but for the number of workers.
     Weir,
-}
-
-/// What clients speak.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Protocol {
-    Http1,
-    Http2,
 }
 
 impl Peer {
@@ -38,6 +31,8 @@ impl Peer {
         Self::Weir,
     ];
 
+    pub const RIVALS_AND_WEIR: [Self; 3] = [Self::Nginx, Self::Haproxy, Self::Weir];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Relay => "TCP relay",
@@ -48,33 +43,19 @@ impl Peer {
         }
     }
 
-    /// Whether the others are held against it.
+    /// Whether it is one of those that ratios are taken to.
     pub fn is_rival(self) -> bool {
-        matches!(self, Self::Nginx | Self::Haproxy | Self::Caddy)
-    }
-
-    pub fn speaks(self, protocol: Protocol) -> bool {
-        !matches!((self, protocol), (Self::Relay, Protocol::Http2))
+        matches!(self, Self::Nginx | Self::Haproxy)
     }
 
     /// Starts it, pinned, and waits until it accepts connections.
-    pub fn start(self, backends: &Backends, protocol: Protocol) -> Result<Server, Box<dyn Error>> {
+    pub fn start(self, setup: &Setup<'_>) -> Result<Server, Box<dyn Error>> {
         let folder = WorkFolder::create(self.folder())?;
         let listen = free_addr()?;
-        let [backend_a, backend_b] = backends.addrs.map(|addr| addr.to_string());
-        let settings = folder.write_settings(
-            self.template(),
-            &[
-                ("user", folder.owner()?),
-                ("listen", &listen.to_string()),
-                ("port", &listen.port().to_string()),
-                ("http2", self.http2_option(protocol)),
-                ("protocols", caddy_protocols(protocol)),
-                ("backend_a", &backend_a),
-                ("backend_b", &backend_b),
-            ],
-        )?;
-        let mut command = self.command();
+        let mut values = setup.values(self, listen);
+        values.push(("user", folder.owner()?.to_owned()));
+        let settings = folder.write_settings(self.template(), &values)?;
+        let mut command = self.command(setup.workers)?;
         command.arg(settings).current_dir(folder.path());
         folder.start(&mut command, listen)
     }
@@ -99,49 +80,24 @@ impl Peer {
         }
     }
 
-    /// What its listener needs for HTTP/2 without TLS. Caddy and Weir look at the first bytes.
-    fn http2_option(self, protocol: Protocol) -> &'static str {
-        match (self, protocol) {
-            (Self::Nginx, Protocol::Http2) => " http2",
-            (Self::Haproxy, Protocol::Http2) => " proto h2",
-            _ => "",
-        }
-    }
-
     /// How to run it in the foreground, up to the name of the settings file.
-    fn command(self) -> Command {
-        match self {
-            Self::Relay | Self::Haproxy => {
-                let mut command = pinned(SERVER_CORE, "haproxy");
-                command.args(["-db", "-f"]);
-                command
-            }
-            Self::Nginx => {
-                let mut command = pinned(SERVER_CORE, "nginx");
-                command.args(["-e", "stderr", "-p", ".", "-c"]);
-                command
-            }
-            Self::Caddy => {
-                let mut command = pinned(SERVER_CORE, "caddy");
-                command.args(["run", "--adapter", "caddyfile", "--config"]);
-                command.env("GOMAXPROCS", "1");
-                command
-                    .env("XDG_CONFIG_HOME", "temp")
-                    .env("XDG_DATA_HOME", "temp");
-                command
-            }
-            Self::Weir => {
-                let mut command = pinned(SERVER_CORE, env!("CARGO_BIN_EXE_weir"));
-                command.arg("--config");
-                command
-            }
-        }
-    }
-}
-
-fn caddy_protocols(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http1 => "h1",
-        Protocol::Http2 => "h1 h2 h2c",
+    fn command(self, workers: u32) -> Result<Command, Box<dyn Error>> {
+        let (program, arguments): (PathBuf, &[&str]) = match self {
+            Self::Relay | Self::Haproxy => ("haproxy".into(), &["-db", "-f"]),
+            Self::Nginx => ("nginx".into(), &["-e", "stderr", "-p", ".", "-c"]),
+            Self::Caddy => (
+                "caddy".into(),
+                &["run", "--adapter", "caddyfile", "--config"],
+            ),
+            Self::Weir => (weir()?, &["--config"]),
+        };
+        let mut command = pinned(SERVER_CORE, program);
+        command.args(arguments);
+        // Caddy takes these from its environment.
+        command
+            .env("GOMAXPROCS", workers.to_string())
+            .env("XDG_CONFIG_HOME", "temp")
+            .env("XDG_DATA_HOME", "temp");
+        Ok(command)
     }
 }

@@ -36,7 +36,7 @@ impl WorkFolder {
     pub fn write_settings(
         &self,
         template: &str,
-        values: &[(&str, &str)],
+        values: &[(&str, String)],
     ) -> Result<PathBuf, Box<dyn Error>> {
         let settings = values
             .iter()

@@ -10,15 +10,21 @@ pub mod stock_tonic;
 use crate::{
     h2load::Spread,
     rounds::{self, Pace, median},
+    selection::RowFilter,
 };
 use peers::Peer;
 
-pub fn run(pace: Pace) -> Result<(), Box<dyn Error>> {
+pub fn row_names() -> Vec<String> {
+    SPREADS.iter().map(Spread::to_string).collect()
+}
+
+pub fn run(pace: Pace, filter: &RowFilter) -> Result<(), Box<dyn Error>> {
     let Pace { rounds, seconds } = pace;
     println!("gRPC Redirect, {rounds} rounds of {seconds} s, medians\n");
     println!("| connections × streams | server | calls/s | server CPU µs/call | × floor |");
     println!("|---|---|---|---|---|");
-    for spread in SPREADS {
+    let is_chosen = |spread: &Spread| filter.includes(&spread.to_string());
+    for spread in SPREADS.into_iter().filter(is_chosen) {
         run_row(spread, pace)?;
     }
     Ok(())
@@ -34,29 +40,14 @@ fn run_row(spread: Spread, pace: Pace) -> Result<(), Box<dyn Error>> {
         let micros = median(figures.iter().map(|figure| figure.cpu));
         let pairs = figures.iter().zip(floor);
         let ratio = median(pairs.map(|(own, floor)| own.cpu / floor.cpu));
-        let Spread {
-            connections,
-            streams,
-        } = spread;
-        println!(
-            "| {connections} × {streams} | {} | {per_second:.0} | {micros:.2} | {ratio:.2} |",
-            peer.name()
-        );
+        let peer = peer.name();
+        println!("| {spread} | {peer} | {per_second:.0} | {micros:.2} | {ratio:.2} |");
     }
     Ok(())
 }
 
 const SPREADS: [Spread; 3] = [
-    Spread {
-        connections: 1,
-        streams: 50,
-    },
-    Spread {
-        connections: 10,
-        streams: 100,
-    },
-    Spread {
-        connections: 50,
-        streams: 10,
-    },
+    Spread::new(1, 50),
+    Spread::new(10, 100),
+    Spread::new(50, 10),
 ];

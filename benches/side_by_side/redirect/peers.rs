@@ -4,7 +4,7 @@ use std::{env, error::Error, net::SocketAddr};
 
 use crate::{
     server::Server,
-    tools::{SERVER_CORE, pinned},
+    tools::{SERVER_CORE, pinned, weir},
 };
 
 /// What is compared. The first is what the others are held against.
@@ -46,7 +46,7 @@ fn start_own(argument: &str) -> Result<Server, Box<dyn Error>> {
 }
 
 fn start_weir() -> Result<Server, Box<dyn Error>> {
-    let mut command = pinned(SERVER_CORE, env!("CARGO_BIN_EXE_weir"));
+    let mut command = pinned(SERVER_CORE, weir()?);
     command.args([
         "--cdn-host=cdn.example.com",
         "--redirect-listen=127.0.0.1:0",
