@@ -14,7 +14,10 @@ use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
 use crate::{
     config::{self, Config, Connections, LogTarget, Reflection},
-    control::{self, Bound, Command, ControlPlane, DrainReport, Listeners, Loader, WorkerDied},
+    control::{
+        self, Bound, Command, ControlPlane, DrainReport, Listeners, Loader, ServiceKind,
+        WorkerDied, listener_specs,
+    },
     data::{
         self, Worker,
         redirect::{Engine, GrpcRoutes, health_service},
@@ -30,10 +33,7 @@ use crate::{
 #[derive(Debug)]
 pub struct App {
     config: Config,
-    /// The redirect service's: one socket a worker, or one in all where they cannot be shared.
-    redirect: Vec<TcpListener>,
-    /// The load balancer's.
-    http: Bound,
+    listeners: Bound,
     access_log: Option<AccessLog>,
     admin_listener: TcpListener,
     connection_limit: usize,
@@ -58,13 +58,7 @@ impl App {
         }
         let connection_limit = wanted.min(room);
         let workers = config.workers.unwrap_or_else(net::usable_cores);
-        let redirect = match &config.redirect {
-            Some(redirect) => {
-                net::bind_for_workers("the redirect service", redirect.listen, workers)?
-            }
-            None => Vec::new(),
-        };
-        let http = Bound::new(&config.http, &[], workers)?;
+        let listeners = Bound::new(&listener_specs(&config), &[], workers)?;
         let access_log = config
             .access_log
             .as_ref()
@@ -73,8 +67,7 @@ impl App {
         let admin_listener = net::bind("the admin listener", config.admin.listen)?;
         Ok(Self {
             config,
-            redirect,
-            http,
+            listeners,
             access_log,
             admin_listener,
             connection_limit,
@@ -84,12 +77,12 @@ impl App {
 
     /// Where the redirect service listens, with the port that the system chose for port 0.
     pub fn redirect_addr(&self) -> Option<SocketAddr> {
-        self.redirect.first()?.local_addr().ok()
+        self.listeners.addrs(ServiceKind::Redirect).next()
     }
 
     /// Where a listener of the HTTP load balancer is.
     pub fn http_addr(&self, index: usize) -> Option<SocketAddr> {
-        self.http.addrs().nth(index)
+        self.listeners.addrs(ServiceKind::Http).nth(index)
     }
 
     /// Where the admin listener is.
@@ -118,11 +111,8 @@ impl App {
         let shared = Shared::new(nothing, workers, per_client_limit);
         let (senders, receivers) = listener::listener_channels(workers);
         let mut listeners = Listeners::new(Arc::clone(&shared), senders);
-        if !self.redirect.is_empty() {
-            listeners.open_redirect(self.redirect);
-        }
         let in_runtime = runtime.enter();
-        let upstreams = control::begin(&self.config, &shared, &mut listeners, self.http);
+        let upstreams = control::begin(&self.config, &shared, &mut listeners, self.listeners);
         drop(in_runtime);
         let (phase, phase_receiver) = shutdown::phases();
         let (health, health_server) = runtime.block_on(health_service());
@@ -131,7 +121,7 @@ impl App {
         let plan = WorkerPlan {
             connections: self.config.connections.clone(),
             connection_limit: self.connection_limit,
-            reflection: reflection(&self.config),
+            reflection: self.config.reflection(),
             access_log: self.access_log.clone(),
             shared: Arc::clone(&shared),
             phase: phase_receiver,
@@ -244,13 +234,6 @@ fn start_access_log(settings: &config::AccessLog) -> Result<AccessLog, BuildErro
         target: settings.target.clone(),
         source,
     })
-}
-
-fn reflection(config: &Config) -> Reflection {
-    config
-        .redirect
-        .as_ref()
-        .map_or(Reflection::Off, |redirect| redirect.reflection)
 }
 
 /// Starts a worker's thread, which reports its end whatever the reason.

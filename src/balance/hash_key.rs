@@ -43,7 +43,9 @@ fn cookie<'a>(fields: &'a Fields, wanted: &[u8]) -> Option<&'a [u8]> {
     lines
         .flat_map(|line| line.split(|&byte| byte == b';'))
         .filter_map(|pair| {
-            let (name, value) = pair.trim_ascii().split_at(pair.trim_ascii().iter().position(|&byte| byte == b'=')?);
+            let (name, value) = pair
+                .trim_ascii()
+                .split_at(pair.trim_ascii().iter().position(|&byte| byte == b'=')?);
             Some((name, value.get(1..)?))
         })
         .find_map(|(name, value)| (name == wanted).then_some(value))
@@ -75,7 +77,11 @@ mod tests {
         check(&header, &[], &[1, 2, 3, 4]);
         check(&header, &[("X-User", b"\xff"), ("x-user", b"2")], b"\xff");
         check(&cookie, &[("cookie", b"xsession=1")], &[1, 2, 3, 4]);
-        check(&cookie, &[("cookie", b"a=b"), ("Cookie", b"c; session=s=1; d")], b"s=1");
+        check(
+            &cookie,
+            &[("cookie", b"a=b"), ("Cookie", b"c; session=s=1; d")],
+            b"s=1",
+        );
     }
 
     /// A cookie that is not text must not hide the one beside it.

@@ -157,6 +157,13 @@ impl Config {
         resolve::config(&document, flags, environment)
     }
 
+    /// Whether gRPC reflection answers; on where the redirect service is not configured, so that it
+    /// is when a reload adds the service.
+    pub fn reflection(&self) -> Reflection {
+        let redirect = self.redirect.as_ref();
+        redirect.map_or(Reflection::On, |redirect| redirect.reflection)
+    }
+
     /// The file that [`Config::load`] reads, if there is one.
     pub fn file(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
         path(flags, environment).map(Path::to_owned)

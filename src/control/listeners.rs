@@ -1,5 +1,5 @@
-//! The load balancer's listeners: bound at the start and by reloads, closed when a reload drops
-//! them.
+//! The listeners of a configuration: bound at the start and by reloads, closed when a reload drops
+//! them. Knows no service but by its [`ServiceKind`].
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -10,11 +10,54 @@ use std::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    config::Http,
+    config::{Config, Http},
     listener::{Listener, ListenerSender, ServiceId},
     net::{self, BindError},
     state::{HttpSettings, Shared},
 };
+
+/// A listener that a configuration asks for: an address, a transport, and what answers there. All
+/// transports are TCP so far.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ListenerSpec {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What answers.
+    pub service: ServiceKind,
+}
+
+/// What answers on a listener, as the configuration knows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServiceKind {
+    /// The redirect service.
+    Redirect,
+    /// The HTTP load balancer.
+    Http,
+}
+
+impl ServiceKind {
+    /// As the operator knows it.
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Redirect => "the redirect service",
+            Self::Http => "the HTTP load balancer",
+        }
+    }
+}
+
+/// The listeners of a configuration: the redirect service's first, then the load balancer's in
+/// their order.
+pub fn listener_specs(config: &Config) -> Vec<ListenerSpec> {
+    let redirect = config.redirect.iter().map(|redirect| ListenerSpec {
+        listen: redirect.listen,
+        service: ServiceKind::Redirect,
+    });
+    let http = config.http.iter().map(|http| ListenerSpec {
+        listen: http.listen,
+        service: ServiceKind::Http,
+    });
+    redirect.chain(http).collect()
+}
 
 /// The listeners that are open, and the way to the workers.
 #[derive(Debug)]
@@ -22,43 +65,48 @@ pub struct Listeners {
     shared: Arc<Shared>,
     workers: Vec<ListenerSender>,
     open: Vec<OpenListener>,
-    /// The redirect service's; open as long as the process.
-    redirect: Option<DropGuard>,
     opened_ever: usize,
 }
 
 #[derive(Debug)]
 struct OpenListener {
     id: usize,
-    listen: SocketAddr,
+    spec: ListenerSpec,
     /// Closes it when it is dropped.
     _guard: DropGuard,
 }
 
 /// The sockets of listeners that are new in a configuration.
 #[derive(Debug)]
-pub struct Bound(Vec<(SocketAddr, Vec<TcpListener>)>);
+pub struct Bound(Vec<(ListenerSpec, Vec<TcpListener>)>);
 
 impl Bound {
-    /// Binds the listeners of a configuration that are not `open`.
+    /// Binds the listeners that are not `open`.
     ///
     /// # Errors
     ///
     /// The first address that cannot be bound. None stays bound then.
-    pub fn new(config: &[Http], open: &[bool], workers: NonZeroUsize) -> Result<Self, BindError> {
+    pub fn new(
+        specs: &[ListenerSpec],
+        open: &[bool],
+        workers: NonZeroUsize,
+    ) -> Result<Self, BindError> {
         let open = open.iter().copied().chain(std::iter::repeat(false));
-        let new = config.iter().zip(open).filter(|(_, open)| !open);
-        let bind = |(http, _): (&Http, bool)| {
-            let sockets = net::bind_for_workers("the HTTP load balancer", http.listen, workers)?;
-            Ok((http.listen, sockets))
+        let new = specs.iter().zip(open).filter(|(_, open)| !open);
+        let bind = |(spec, _): (&ListenerSpec, bool)| {
+            let sockets = net::bind_for_workers(spec.service.purpose(), spec.listen, workers)?;
+            Ok((*spec, sockets))
         };
         new.map(bind).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Where each is, with the port that the system chose for port 0.
-    pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
-        let first = |(_, sockets): &(_, Vec<TcpListener>)| sockets.first()?.local_addr().ok();
-        self.0.iter().filter_map(first)
+    /// Where each listener of a service is, with the port that the system chose for port 0.
+    pub fn addrs(&self, service: ServiceKind) -> impl Iterator<Item = SocketAddr> {
+        let of_service = self
+            .0
+            .iter()
+            .filter(move |(spec, _)| spec.service == service);
+        of_service.filter_map(|(_, sockets)| sockets.first()?.local_addr().ok())
     }
 }
 
@@ -69,60 +117,60 @@ impl Listeners {
             shared,
             workers,
             open: Vec::new(),
-            redirect: None,
             opened_ever: 0,
         }
     }
 
-    /// Opens the redirect service's listener.
-    pub fn open_redirect(&mut self, sockets: Vec<TcpListener>) {
-        self.redirect = Some(self.hand_out(ServiceId::Redirect, sockets));
-    }
-
     /// Whether the listeners of a configuration are open, one by one: port 0 may be there more
     /// than once.
-    pub(super) fn are_open(&self, config: &[Http]) -> Vec<bool> {
-        let ids = self.ids(config);
+    pub(super) fn are_open(&self, specs: &[ListenerSpec]) -> Vec<bool> {
+        let ids = self.ids(specs);
         ids.iter().map(Option::is_some).collect()
     }
 
-    fn ids(&self, config: &[Http]) -> Vec<Option<usize>> {
+    fn ids(&self, specs: &[ListenerSpec]) -> Vec<Option<usize>> {
         let mut open: Vec<&OpenListener> = self.open.iter().collect();
-        let id = |http: &Http| {
-            let at = open.iter().position(|open| open.listen == http.listen)?;
+        let id = |spec: &ListenerSpec| {
+            let at = open.iter().position(|open| open.spec == *spec)?;
             Some(open.remove(at).id)
         };
-        config.iter().map(id).collect()
+        specs.iter().map(id).collect()
     }
 
     /// The settings of a configuration's listeners. Those that are not open yet take the next of
     /// `bound`, but do not accept before [`Listeners::open`].
-    pub(super) fn settings(&self, config: &[Http]) -> Vec<HttpSettings> {
+    pub(super) fn settings(&self, specs: &[ListenerSpec], config: &[Http]) -> Vec<HttpSettings> {
         let mut next_id = self.opened_ever;
-        let mut settings = Vec::with_capacity(config.len());
-        for (http, open) in config.iter().zip(self.ids(config)) {
+        let mut ids = Vec::with_capacity(specs.len());
+        for (spec, open) in specs.iter().zip(self.ids(specs)) {
             let id = open.unwrap_or(next_id);
             next_id += usize::from(open.is_none());
-            settings.push(HttpSettings {
-                id,
-                settings: Arc::new(http.clone()),
-            });
+            if spec.service == ServiceKind::Http {
+                ids.push(id);
+            }
         }
-        settings
+        let settings = |(id, http): (usize, &Http)| HttpSettings {
+            id,
+            settings: Arc::new(http.clone()),
+        };
+        ids.into_iter().zip(config).map(settings).collect()
     }
 
     /// Opens what was bound, and closes what the configuration does not have any more. Comes after
     /// the settings were published.
-    pub(super) fn open(&mut self, bound: Bound, config: &[Http]) {
-        let is_wanted = |open: &OpenListener| config.iter().any(|http| http.listen == open.listen);
-        self.open.retain(is_wanted);
-        for (listen, sockets) in bound.0 {
+    pub(super) fn open(&mut self, bound: Bound, specs: &[ListenerSpec]) {
+        self.open.retain(|open| specs.contains(&open.spec));
+        for (spec, sockets) in bound.0 {
             let id = self.opened_ever;
             self.opened_ever += 1;
-            let guard = self.hand_out(ServiceId::Http(id), sockets);
+            let service = match spec.service {
+                ServiceKind::Redirect => ServiceId::Redirect,
+                ServiceKind::Http => ServiceId::Http(id),
+            };
+            let guard = self.hand_out(service, sockets);
             self.open.push(OpenListener {
                 id,
-                listen,
+                spec,
                 _guard: guard,
             });
         }

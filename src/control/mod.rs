@@ -29,7 +29,7 @@ pub mod signals;
 mod upstreams;
 
 pub use drain::DrainReport;
-pub use listeners::{Bound, Listeners};
+pub use listeners::{Bound, Listeners, ServiceKind, listener_specs};
 pub use upstreams::Upstreams;
 
 use config_watch::ConfigWatch;

@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 
 use crate::{
-    config::{Config, Redirect},
+    config::Config,
     control::{
         Loader,
-        listeners::{Bound, Listeners},
+        listeners::{Bound, Listeners, listener_specs},
         upstreams::Upstreams,
     },
     net::BindError,
@@ -79,7 +79,8 @@ fn publish(
     upstreams: &mut Upstreams,
 ) -> Result<(), BindError> {
     let workers = NonZeroUsize::new(shared.workers().len()).unwrap_or(NonZeroUsize::MIN);
-    let bound = Bound::new(&config.http, &listeners.are_open(&config.http), workers)?;
+    let specs = listener_specs(config);
+    let bound = Bound::new(&specs, &listeners.are_open(&specs), workers)?;
     begin(config, listeners, upstreams, bound);
     Ok(())
 }
@@ -91,21 +92,19 @@ pub(super) fn begin(
     upstreams: &mut Upstreams,
     bound: Bound,
 ) {
-    let settings = listeners.settings(&config.http);
+    let specs = listener_specs(config);
+    let settings = listeners.settings(&specs, &config.http);
     let configured = upstreams.configured(&config.upstreams);
     upstreams.publish_configured(Snapshot::new(config, settings, configured));
-    listeners.open(bound, &config.http);
+    listeners.open(bound, &specs);
 }
 
 /// The keys that differ although they are fixed for the life of the process.
 fn changed_but_fixed(running: &Config, loaded: &Config) -> Vec<&'static str> {
-    let listen = |config: &Config| config.redirect.as_ref().map(|redirect| redirect.listen);
-    let reflection = |redirect: &Redirect| redirect.reflection;
     let differs = [
-        ("redirect.listen", listen(running) != listen(loaded)),
         (
             "redirect.reflection",
-            running.redirect.as_ref().map(reflection) != loaded.redirect.as_ref().map(reflection),
+            running.reflection() != loaded.reflection(),
         ),
         ("admin", running.admin != loaded.admin),
         ("connections", running.connections != loaded.connections),

@@ -63,7 +63,8 @@ pub(in crate::data) fn refuse(
         let head = &mut turn.scratch.outgoing;
         head.begin(200, b"", Version::HTTP_11);
         for (name, value) in status.headers() {
-            head.fields_mut().push(name.as_str().as_bytes(), value.as_bytes());
+            head.fields_mut()
+                .push(name.as_str().as_bytes(), value.as_bytes());
         }
         return send(turn, client, asked, b"", is_last);
     }
@@ -101,11 +102,14 @@ pub(in crate::data) fn send(
     let length = body.len().to_string();
     // A gRPC answer without a body has no length in its head.
     if !asked.is_grpc || asked.version < Version::HTTP_2 {
-        head.fields_mut().push_as(Kind::ContentLength, b"content-length", length.as_bytes());
+        head.fields_mut()
+            .push_as(Kind::ContentLength, b"content-length", length.as_bytes());
     }
-    head.fields_mut().push_as(Kind::Date, b"date", turn.scratch.date.as_bytes());
+    head.fields_mut()
+        .push_as(Kind::Date, b"date", turn.scratch.date.as_bytes());
     if asked.version < Version::HTTP_2 && is_last {
-        head.fields_mut().push_as(Kind::Connection, b"connection", b"close");
+        head.fields_mut()
+            .push_as(Kind::Connection, b"connection", b"close");
     }
     head.finish();
     let framing = match asked.to_head || body.is_empty() {

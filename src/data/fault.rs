@@ -131,33 +131,75 @@ impl Fault {
             Self::LocalResources { .. } => {
                 (503, Code::Unavailable, Cause::LocalResources, Local, Keep)
             }
-            Self::StaleConnection => {
-                (502, Code::Unavailable, Cause::StaleConnection, Neither, Keep)
-            }
+            Self::StaleConnection => (
+                502,
+                Code::Unavailable,
+                Cause::StaleConnection,
+                Neither,
+                Keep,
+            ),
             Self::NoResponse => (502, Code::Unavailable, Cause::NoResponse, Backend, Keep),
             Self::BadResponse => (502, Code::Unavailable, Cause::BadResponse, Backend, Keep),
             Self::RefusedStream => (502, Code::Unavailable, Cause::RefusedStream, Neither, Keep),
             Self::UnaskedUpgrade => (502, Code::Unavailable, Cause::BadResponse, Backend, Keep),
-            Self::ResponseTimeout { .. } => {
-                (504, Code::DeadlineExceeded, Cause::UpstreamTimeout, Backend, Keep)
-            }
-            Self::ResponseStalled { .. } => {
-                (504, Code::DeadlineExceeded, Cause::UpstreamTimeout, Neither, Close)
-            }
-            Self::ResponseBroken => (502, Code::Unavailable, Cause::ResponseBroken, Neither, Close),
-            Self::TotalTimeout { .. } => {
-                (504, Code::DeadlineExceeded, Cause::TotalTimeout, Neither, Keep)
-            }
-            Self::BodyLimit { .. } => (413, Code::ResourceExhausted, Cause::BodyLimit, Client, Close),
+            Self::ResponseTimeout { .. } => (
+                504,
+                Code::DeadlineExceeded,
+                Cause::UpstreamTimeout,
+                Backend,
+                Keep,
+            ),
+            Self::ResponseStalled { .. } => (
+                504,
+                Code::DeadlineExceeded,
+                Cause::UpstreamTimeout,
+                Neither,
+                Close,
+            ),
+            Self::ResponseBroken => (
+                502,
+                Code::Unavailable,
+                Cause::ResponseBroken,
+                Neither,
+                Close,
+            ),
+            Self::TotalTimeout { .. } => (
+                504,
+                Code::DeadlineExceeded,
+                Cause::TotalTimeout,
+                Neither,
+                Keep,
+            ),
+            Self::BodyLimit { .. } => (
+                413,
+                Code::ResourceExhausted,
+                Cause::BodyLimit,
+                Client,
+                Close,
+            ),
             Self::UriLimit { .. } => (414, Code::ResourceExhausted, Cause::UriLimit, Client, Keep),
-            Self::HeadLimit { .. } => (431, Code::ResourceExhausted, Cause::HeadLimit, Client, Close),
-            Self::HeaderTimeout { .. } | Self::ClientStalled => {
-                (408, Code::DeadlineExceeded, Cause::ClientStalled, Client, Close)
-            }
+            Self::HeadLimit { .. } => (
+                431,
+                Code::ResourceExhausted,
+                Cause::HeadLimit,
+                Client,
+                Close,
+            ),
+            Self::HeaderTimeout { .. } | Self::ClientStalled => (
+                408,
+                Code::DeadlineExceeded,
+                Cause::ClientStalled,
+                Client,
+                Close,
+            ),
             Self::ClientClosed => (400, Code::Cancelled, Cause::ClientClosed, Client, Close),
-            Self::ForwardingLoop { .. } => {
-                (508, Code::FailedPrecondition, Cause::ForwardingLoop, Local, Keep)
-            }
+            Self::ForwardingLoop { .. } => (
+                508,
+                Code::FailedPrecondition,
+                Cause::ForwardingLoop,
+                Local,
+                Keep,
+            ),
             Self::Host(_)
             | Self::Framing(_)
             | Self::Head(_)

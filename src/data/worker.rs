@@ -91,7 +91,11 @@ impl Worker {
             self.access_log.as_ref(),
         ));
         let tasks = [
-            task::spawn_local(listener::receive(Rc::clone(&services), handed_over, phase.clone())),
+            task::spawn_local(listener::receive(
+                Rc::clone(&services),
+                handed_over,
+                phase.clone(),
+            )),
             task::spawn_local(keep_house(Rc::downgrade(&services))),
             task::spawn_local(follow(Rc::downgrade(&context), phase.clone())),
         ];
@@ -166,7 +170,10 @@ impl UpstreamRef {
     /// The same upstream in a later snapshot; itself if a reload took it away.
     pub(in crate::data) fn in_snapshot(&self, later: &LocalSnapshot) -> Self {
         let id = self.get().id;
-        let index = later.upstreams.iter().position(|upstream| upstream.id == id);
+        let index = later
+            .upstreams
+            .iter()
+            .position(|upstream| upstream.id == id);
         index.map_or_else(
             || self.clone(),
             |index| Self {
@@ -256,7 +263,12 @@ impl Phases {
 
     fn enter(&self, phase: Phase) {
         self.current.set(phase);
-        let wakers: Vec<Waker> = self.wakers.borrow().iter().map(|(_, waker)| waker.clone()).collect();
+        let wakers: Vec<Waker> = self
+            .wakers
+            .borrow()
+            .iter()
+            .map(|(_, waker)| waker.clone())
+            .collect();
         for waker in wakers {
             waker.wake();
         }

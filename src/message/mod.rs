@@ -8,6 +8,7 @@
 mod fields;
 mod forwarded;
 mod framing;
+mod grpc_messages;
 mod host;
 mod keep_alive;
 mod kind;
@@ -20,6 +21,7 @@ mod trailers;
 pub use fields::{Field, Fields};
 pub use forwarded::{client_address, forwarded_chain, is_trusted};
 pub use framing::{Framing, FramingFault, request_framing, response_framing};
+pub use grpc_messages::{GrpcMessages, MessageTooLong};
 pub use host::{HostFault, host_of, is_host};
 pub use keep_alive::keep_alive_timeout;
 pub use kind::Kind;

@@ -74,9 +74,17 @@ mod tests {
             trailers.push(name.as_bytes(), b"1");
         }
         let allowed = |towards| -> Vec<_> {
-            allowed_trailers(&trailers, towards).map(|field| field.name).collect()
+            allowed_trailers(&trailers, towards)
+                .map(|field| field.name)
+                .collect()
         };
-        assert_eq!(allowed(Towards::Backend), [&b"grpc-status"[..], b"x-checksum"]);
-        assert_eq!(allowed(Towards::Client), [&b"grpc-status"[..], b"x_y", b"x-checksum"]);
+        assert_eq!(
+            allowed(Towards::Backend),
+            [&b"grpc-status"[..], b"x-checksum"]
+        );
+        assert_eq!(
+            allowed(Towards::Client),
+            [&b"grpc-status"[..], b"x_y", b"x-checksum"]
+        );
     }
 }

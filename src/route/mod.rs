@@ -153,7 +153,11 @@ impl Paths {
         }
         let reach = path.len().min(self.longest + 1);
         let slashes = path.as_bytes().get(..reach).unwrap_or_default();
-        let slashes = slashes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+        let slashes = slashes
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|(_, byte)| **byte == b'/');
         slashes
             .flat_map(|(at, _)| [path.get(..=at), path.get(..at)])
             .flatten()

@@ -204,10 +204,7 @@ impl Upstream {
         tried: &[usize],
         random: impl FnMut(usize) -> usize,
     ) -> Pick<'_> {
-        let limit = self
-            .settings
-            .max_requests
-            .map(|limit| limit.get() as usize);
+        let limit = self.settings.max_requests.map(|limit| limit.get() as usize);
         let backend = |index: u16| {
             let member = self.members.get(usize::from(index));
             member.map(|member| &member.backend)

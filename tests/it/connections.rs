@@ -145,7 +145,10 @@ async fn idle_connections_are_closed_and_http2_gets_a_goaway() {
 
 #[tokio::test]
 async fn old_connections_are_asked_to_leave_and_finish_their_calls() {
-    let app = TestApp::start("", &limits("max_connection_age: 1s, max_connection_age_grace: 10s"));
+    let app = TestApp::start(
+        "",
+        &limits("max_connection_age: 1s, max_connection_age_grace: 10s"),
+    );
     let client = GrpcClient::connect(app.redirect).await;
     let mut requests = client.requests.clone().ready().await.unwrap();
     let (response, mut send) = requests
@@ -178,7 +181,10 @@ async fn old_connections_are_asked_to_leave_and_finish_their_calls() {
 
 #[tokio::test]
 async fn an_aged_connection_that_stays_is_cut_after_the_grace() {
-    let app = TestApp::start("", &limits("max_connection_age: 1s, max_connection_age_grace: 200ms"));
+    let app = TestApp::start(
+        "",
+        &limits("max_connection_age: 1s, max_connection_age_grace: 200ms"),
+    );
     let client = GrpcClient::connect(app.redirect).await;
     let mut requests = client.requests.clone().ready().await.unwrap();
     let (response, _send) = requests

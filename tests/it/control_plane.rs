@@ -129,7 +129,9 @@ async fn an_ejected_backend_is_the_last_resort() {
         MoodyBackend::start("other").await,
     );
     let urls = [bad.url(), other.url()].join("\", \"");
-    let policy = format!("    ejection: {{ consecutive_failures: 3, base_time: 60s, max_percent: 50% }}\n{CHECKED}");
+    let policy = format!(
+        "    ejection: {{ consecutive_failures: 3, base_time: 60s, max_percent: 50% }}\n{CHECKED}"
+    );
     let app = TestApp::start("", &sections(&urls, &policy));
     for backend in [&bad, &other] {
         app.until_metric(&backend.metric("available"), 1).await;

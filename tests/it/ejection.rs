@@ -55,7 +55,8 @@ async fn failing_answers_eject_whatever_the_checks_say() {
             Mood::Closing,
         ] {
             let [a, bad, c] = three().await;
-            let policy = format!("    ejection: {{ consecutive_failures: 3, base_time: 60s }}\n{checks}");
+            let policy =
+                format!("    ejection: {{ consecutive_failures: 3, base_time: 60s }}\n{checks}");
             let (app, mut client) = balance(&[&a, &bad, &c], &policy).await;
             bad.set(mood);
             let statuses = ask_until(&bad, 3, &mut client).await;
@@ -114,7 +115,8 @@ async fn a_silent_backend_is_ejected_under_a_total_timeout_too() {
     let silent = RecordingBackend::scripted(|mut wire| async move { wire.until_closed().await });
     let silent = silent.await;
     let fine = RecordingBackend::replying("fine").await;
-    let limits = "    total_timeout: 200ms\n    ejection: { consecutive_failures: 2, base_time: 60s }\n";
+    let limits =
+        "    total_timeout: 200ms\n    ejection: { consecutive_failures: 2, base_time: 60s }\n";
     let app = start_balancer(&[silent.url(), fine.url()], limits, "", "");
     let mut client = SteadyClient::new(app.http.unwrap());
     let mut statuses = Vec::new();
@@ -264,7 +266,8 @@ async fn the_last_available_backend_is_never_ejected() {
 #[tokio::test]
 async fn zero_failures_switch_ejection_off() {
     let [a, bad, _] = three().await;
-    let (app, mut client) = balance(&[&a, &bad], "    ejection: { consecutive_failures: 0 }\n").await;
+    let (app, mut client) =
+        balance(&[&a, &bad], "    ejection: { consecutive_failures: 0 }\n").await;
     bad.set(Mood::Status(503));
     let mut refused = 0;
     for _ in 0..40 {

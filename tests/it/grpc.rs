@@ -223,7 +223,11 @@ async fn a_second_message_is_refused() {
     }
     for _ in 0..9 {
         let answer = client.redirect(VIDEO).await;
-        assert!(answer.address().starts_with("http://cdn."), "{}", answer.address());
+        assert!(
+            answer.address().starts_with("http://cdn."),
+            "{}",
+            answer.address()
+        );
     }
     assert_eq!(client.redirect(VIDEO).await.address(), VIDEO);
 }
@@ -234,8 +238,13 @@ async fn a_malformed_timeout_is_refused() {
     let client = GrpcClient::connect(app.redirect).await;
     for timeout in ["", "1", "S", "-1S", "123456789S", "1s"] {
         let mut request = grpc_request(proto::REDIRECT_PATH);
-        request.headers_mut().insert("grpc-timeout", timeout.parse().unwrap());
-        let answer = client.try_call(request, vec![framed_call(VIDEO)]).await.unwrap();
+        request
+            .headers_mut()
+            .insert("grpc-timeout", timeout.parse().unwrap());
+        let answer = client
+            .try_call(request, vec![framed_call(VIDEO)])
+            .await
+            .unwrap();
         assert_eq!(answer.code(), INVALID_ARGUMENT, "{timeout:?}");
     }
 }

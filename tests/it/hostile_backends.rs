@@ -8,8 +8,8 @@ use tokio::{
 };
 
 use crate::support::{
-    Ask, End, Ending, FakeBackend, KeptClient, PairedBackend, Pairing, Protocol, RecordingBackend, Reply,
-    TestApp, ask, get, ok, start_balancer, talk,
+    Ask, End, Ending, FakeBackend, KeptClient, PairedBackend, Pairing, Protocol, RecordingBackend,
+    Reply, TestApp, ask, get, ok, start_balancer, talk,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -157,7 +157,9 @@ async fn who_leaves_the_queue_frees_its_place() {
     let mut clients = queued(&app, &backend, &["/0", "/gone"], 1).await;
     // Its end alone would leave it waiting: a client may end its own direction and still read.
     let gone = clients.pop().unwrap();
-    SockRef::from(&gone.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    SockRef::from(&gone.stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
     drop(gone);
     app.until_metric(QUEUE, 0).await;
     clients.push(asking(&app, "/1").await);

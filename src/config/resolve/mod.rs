@@ -12,7 +12,8 @@ use std::{
 use crate::{
     config::{
         ADMIN_LISTEN, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain, Environment,
-        Flags, MAX_HEADER_SIZE, ORIGIN_CLUSTERS, ORIGIN_EVERY, REDIRECT_LISTEN, Redirect, Reflection,
+        Flags, MAX_HEADER_SIZE, ORIGIN_CLUSTERS, ORIGIN_EVERY, REDIRECT_LISTEN, Redirect,
+        Reflection,
         document::Document,
         overrides::Overrides,
         resolve::{
@@ -201,8 +202,11 @@ fn connections(root: &Section<'_>) -> Connections {
         max_concurrent_streams: section
             .value("max_concurrent_streams", None, |text| number(text, STREAMS))
             .unwrap_or(STREAMS_DEFAULT),
-        min_body_rate: section
-            .value_or_none_by_default("min_body_rate", MIN_BODY_RATE, min_body_rate),
+        min_body_rate: section.value_or_none_by_default(
+            "min_body_rate",
+            MIN_BODY_RATE,
+            min_body_rate,
+        ),
     };
     section.renamed("head_limit", "max_header_size");
     section.renamed("age_limit", "max_connection_age");

@@ -137,7 +137,9 @@ fn when_all_down(text: &str) -> Result<WhenAllDown, &'static str> {
 
 fn ejection(section: Section<'_>) -> Option<EjectionPolicy> {
     let defaults = EjectionPolicy::default();
-    let failures = section.value("consecutive_failures", None, |text| number(text, 0..=1000_u32));
+    let failures = section.value("consecutive_failures", None, |text| {
+        number(text, 0..=1000_u32)
+    });
     let time = section.value("base_time", None, |text| duration(text, MILLIS_100..=HOUR));
     let time_limit_min = match time {
         None if section.has("base_time") => MILLIS_100,

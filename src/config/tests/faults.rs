@@ -110,7 +110,7 @@ fn a_mistake_in_one_key_is_no_fault_of_another() {
         ),
         (
             "ejection: { base_time: 3, max_time: 5s }",
-            "4:23: upstreams.app.ejection.time \"3\" is not a duration with a unit such as 500ms, 2s or 30m (time unit needed, for example 3sec or 3ms)",
+            "4:28: upstreams.app.ejection.base_time \"3\" is not a duration with a unit such as 500ms, 2s or 30m (time unit needed, for example 3sec or 3ms)",
         ),
         (
             "balance: random\n    hash_by: path",
@@ -347,6 +347,27 @@ fn an_upgrade_is_a_protocol() {
     );
 }
 
+/// An old name is no unknown key: the message says the new one.
+#[test]
+fn renamed_keys_name_their_successors() {
+    check_upstream(
+        "in_flight_limit: 3",
+        "4:5: upstreams.app.in_flight_limit is now called max_requests",
+    );
+    check_upstream(
+        "ejection: { failures: 3 }",
+        "4:17: upstreams.app.ejection.failures is now called consecutive_failures",
+    );
+    let file = "redirect: { cdn_host: a }\nconnections: { streams_limit: 3, age_limit: 1s }\n";
+    check_faults(
+        file,
+        &[
+            "2:16: connections.streams_limit is now called max_concurrent_streams",
+            "2:34: connections.age_limit is now called max_connection_age",
+        ],
+    );
+}
+
 #[test]
 fn faults_show_what_was_written() {
     check_upstream(
@@ -355,7 +376,7 @@ fn faults_show_what_was_written() {
     );
     check_upstream(
         "max_requests: no",
-        "4:22: upstreams.app.max_requests \"no\" must be a whole number from 1 to 1000000, or none",
+        "4:19: upstreams.app.max_requests \"no\" must be a whole number from 1 to 1000000, or none",
     );
 }
 

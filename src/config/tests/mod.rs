@@ -271,7 +271,7 @@ fn readme_lists_every_key() {
         keys += 1;
     }
     assert_eq!(
-        keys, 23,
+        keys, 24,
         "the example file has other keys than this test reads"
     );
 }
@@ -313,7 +313,7 @@ fn faults_of_the_balancer_have_their_places() {
             "3:35: http[1].routes[1].upstream \"ap\" is not an upstream; there are: app, empty",
             "3:41: upstream is missing",
             "3:43: unknown key `pth` in http[1].routes[2]; did you mean `path`?",
-            "4:17: http[1].body_limit \"10\" is not a size with a unit such as 512KiB or 10MiB",
+            "4:17: http[1].body_limit \"10\" is not a size with a unit such as 512KiB or 10MiB, or none",
             "5:5: listen is missing, for example 0.0.0.0:8080",
             "5:5: routes is missing, for example [{ path: /, upstream: app }]",
             "8:14: upstreams.app.balance \"random\" is not a policy; there are: round_robin, least_connections, random_two, consistent_hash",

@@ -24,7 +24,12 @@ impl Upstreams {
         let fold = |upstream: &Upstream| {
             let folded = upstream
                 .with_available(|member| self.share(upstream, member, now))
-                .with_unprobed(upstream.members.iter().any(|member| self.is_unprobed(member)));
+                .with_unprobed(
+                    upstream
+                        .members
+                        .iter()
+                        .any(|member| self.is_unprobed(member)),
+                );
             let was_up = |old: &Upstream| old.id == upstream.id && !old.is_down();
             if folded.is_down() && before.upstreams.iter().any(was_up) {
                 tracing::error!(upstream = upstream.name(), "no backend is available");

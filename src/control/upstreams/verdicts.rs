@@ -62,7 +62,9 @@ impl Upstreams {
             for member in upstream.members.iter() {
                 let stats = &member.backend.stats;
                 let failures = stats.failures_in_a_row();
-                if failures < policy.consecutive_failures.get() || !may_eject(upstream, member, policy) {
+                if failures < policy.consecutive_failures.get()
+                    || !may_eject(upstream, member, policy)
+                {
                     continue;
                 }
                 let Some(record) = self.records.get_mut(&member.backend.id) else {

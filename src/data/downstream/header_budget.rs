@@ -30,13 +30,20 @@ impl HeaderBudget {
     /// # Errors
     ///
     /// When not so many are left.
-    pub(super) fn charge<B>(&mut self, request: &Request<B>, now: Instant) -> Result<(), Exhausted> {
+    pub(super) fn charge<B>(
+        &mut self,
+        request: &Request<B>,
+        now: Instant,
+    ) -> Result<(), Exhausted> {
         self.take(head_bytes(request), now)
     }
 
     fn take(&mut self, bytes: u64, now: Instant) -> Result<(), Exhausted> {
         let elapsed = now.saturating_duration_since(self.filled_at);
-        let earned = elapsed.as_millis().saturating_mul(u128::from(BYTES_PER_SECOND)) / 1000;
+        let earned = elapsed
+            .as_millis()
+            .saturating_mul(u128::from(BYTES_PER_SECOND))
+            / 1000;
         if earned > 0 {
             let earned = u64::try_from(earned).unwrap_or(u64::MAX);
             self.bytes = self.bytes.saturating_add(earned).min(BYTES_MAX);
@@ -51,8 +58,14 @@ impl HeaderBudget {
 pub(in crate::data) fn head_bytes<B>(request: &Request<B>) -> u64 {
     let fields = request.headers().iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
-    let authority = request.uri().authority().map_or(0, |authority| authority.as_str().len());
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = request
+        .uri()
+        .authority()
+        .map_or(0, |authority| authority.as_str().len());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
     let pseudo = request.method().as_str().len() + authority + target + PSEUDO_NAMES_BYTES;
     (fields.sum::<usize>() + pseudo) as u64
 }

@@ -74,11 +74,7 @@ enum Step {
 
 impl Http1Connection {
     /// A connection of which `opening` was read already.
-    pub(super) fn new(
-        connection: Rc<Connection>,
-        transport: Transport,
-        opening: Vec<u8>,
-    ) -> Self {
+    pub(super) fn new(connection: Rc<Connection>, transport: Transport, opening: Vec<u8>) -> Self {
         Self {
             connection,
             stream: MessageStream::Http1(Http1Stream::new(transport, opening)),
@@ -142,9 +138,9 @@ impl Http1Connection {
     fn poll_head(&mut self, turn: &mut Turn<'_, '_>, state: State, since: Instant) -> Step {
         let bytes_max = self.connection.worker.connections.max_header_size as usize;
         self.http1().skip_blank_lines();
-        let read = self
-            .http1()
-            .poll_head(turn, bytes_max, |bytes, heads| parse_request(bytes, heads.request));
+        let read = self.http1().poll_head(turn, bytes_max, |bytes, heads| {
+            parse_request(bytes, heads.request)
+        });
         match read {
             Poll::Ready(HeadRead::Complete) => self.start(turn),
             Poll::Ready(HeadRead::Ended) => Step::End(self.done()),
@@ -166,7 +162,9 @@ impl Http1Connection {
             Poll::Pending => {
                 self.http1().skip_blank_lines();
                 match (state, self.http1().has_unread()) {
-                    (State::Idle { .. }, true) => Step::Wait(State::ReadingHead { since: turn.now }),
+                    (State::Idle { .. }, true) => {
+                        Step::Wait(State::ReadingHead { since: turn.now })
+                    }
                     (state, _) => Step::Wait(state),
                 }
             }
@@ -184,7 +182,9 @@ impl Http1Connection {
         };
         self.http1().receive(framing);
         let connection = Rc::clone(&self.connection);
-        let started = connection.service.start(&connection, turn, &mut self.stream, framing);
+        let started = connection
+            .service
+            .start(&connection, turn, &mut self.stream, framing);
         match started {
             Started::Call(call) => Step::Go(State::InExchange(call)),
             Started::Answered(outcome) => self.after(turn, outcome),

@@ -22,7 +22,8 @@ use crate::{
         downstream::{
             Connection,
             header_budget::HeaderBudget,
-            prefixed::Prefixed,
+            http2_socket::Http2Socket,
+            sniff::PREFACE,
             wakers::{ConnectionWaker, ReadyList, StreamWaker},
         },
         service::Call,
@@ -42,16 +43,21 @@ pub(super) async fn serve(
 ) -> CloseCause {
     let limits = &connection.worker.connections;
     let settings = settings(limits.max_concurrent_streams.get(), limits.max_header_size);
-    let handshake = settings.handshake(Prefixed::new(opening, transport));
+    let socket = Http2Socket::new(transport, opening, PREFACE.len());
+    let handshake = settings.handshake(socket.clone());
     let handshake = tokio::time::timeout(limits.first_byte_timeout, handshake);
     let h2 = match handshake.await {
         Ok(Ok(h2)) => h2,
         Ok(Err(_broken)) => return CloseCause::ConnectionError,
         Err(_elapsed) => return CloseCause::FirstByteTimeout,
     };
-    let mut http2 = Http2Connection::new(connection, h2);
+    let mut http2 = Http2Connection::new(connection, h2, socket.clone());
     let cause = poll_fn(|cx| http2.poll(cx)).await;
     http2.connection.end(cause);
+    drop(http2);
+    if cause != CloseCause::Cut {
+        socket.linger().await;
+    }
     cause
 }
 
@@ -84,7 +90,8 @@ type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 /// A client connection that speaks HTTP/2.
 struct Http2Connection {
     connection: Rc<Connection>,
-    h2: server::Connection<Prefixed, Bytes>,
+    h2: server::Connection<Http2Socket, Bytes>,
+    socket: Http2Socket,
     streams: Slab<Stream>,
     ready: Arc<ReadyList>,
     waker: Arc<ConnectionWaker>,
@@ -116,11 +123,18 @@ struct Stream {
 enum Lifecycle {
     Open,
     /// The client was told to go (GOAWAY), and has until then.
-    Leaving { until: Instant, cause: CloseCause },
+    Leaving {
+        until: Instant,
+        cause: CloseCause,
+    },
 }
 
 impl Http2Connection {
-    fn new(connection: Rc<Connection>, h2: server::Connection<Prefixed, Bytes>) -> Self {
+    fn new(
+        connection: Rc<Connection>,
+        h2: server::Connection<Http2Socket, Bytes>,
+        socket: Http2Socket,
+    ) -> Self {
         let now = Instant::now();
         let ready = Arc::<ReadyList>::default();
         let waker = ConnectionWaker::new(&ready);
@@ -128,6 +142,7 @@ impl Http2Connection {
         Self {
             connection,
             h2,
+            socket,
             streams: Slab::new(),
             h2_waker: Waker::from(Arc::clone(&waker)),
             ready,
@@ -224,6 +239,10 @@ impl Http2Connection {
                     Poll::Pending => break None,
                 }
             };
+            if self.socket.take_flooded() {
+                self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                continue;
+            }
             if self.batch.is_empty() {
                 return ended.map_or(Poll::Pending, Poll::Ready);
             }
@@ -270,7 +289,9 @@ impl Http2Connection {
             scratch,
         };
         let connection = &self.connection;
-        let started = connection.service.start_http2(connection, &mut turn, request, respond);
+        let started = connection
+            .service
+            .start_http2(connection, &mut turn, request, respond);
         let Some((call, client)) = started else {
             self.idle_since = now;
             return;

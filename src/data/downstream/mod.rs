@@ -4,20 +4,17 @@
 use std::{cell::Cell, future::poll_fn, net::IpAddr, rc::Rc};
 
 use crate::{
-    data::{
-        listener::ConnectionSlot,
-        service::Service,
-        worker::WorkerContext,
-    },
+    data::{listener::ConnectionSlot, service::Service, worker::WorkerContext},
     net::Transport,
     shutdown::Phase,
     state::{Cause, CloseCause, Protocol},
 };
 
+mod frame_meter;
 mod header_budget;
 mod http1;
 mod http2;
-mod prefixed;
+mod http2_socket;
 mod sniff;
 mod wakers;
 

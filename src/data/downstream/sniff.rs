@@ -72,6 +72,6 @@ fn poll_protocol(
 }
 
 /// The client's part of an HTTP/2 connection preface (RFC 9113 section 3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is read at a time: most first requests with their head.
 const OPENING_BYTES: usize = 16 * 1024;

@@ -186,7 +186,9 @@ impl<'a> Wanted<'a> {
         let upstream = self.upstream.get();
         // Requests that wait come first.
         let queue = &upstream.queue;
-        let must_wait = self.tried.is_empty() && queue.waiting() > 0 && upstream.settings.max_requests.is_some();
+        let must_wait = self.tried.is_empty()
+            && queue.waiting() > 0
+            && upstream.settings.max_requests.is_some();
         if !must_wait {
             match begin_on(upstream, self.key, self.tried) {
                 Begun::At(in_flight) => return Ok(Some(in_flight)),
@@ -210,7 +212,9 @@ impl<'a> Wanted<'a> {
         // A tunnel takes its connection with it, so it gets one of its own.
         let may_reuse = self.reuse == Reuse::Allowed && self.dialing == Dialing::Any;
         let backend = in_flight.backend().id;
-        may_reuse.then(|| self.http.pool.take(backend, turn)).flatten()
+        may_reuse
+            .then(|| self.http.pool.take(backend, turn))
+            .flatten()
     }
 
     fn connect(&self, in_flight: &InFlight) -> Boxed<Result<Connected, Fault>> {

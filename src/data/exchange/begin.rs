@@ -16,6 +16,7 @@ use crate::{
             policies, rewrite,
             route::{self, Routed},
             snapshot_for,
+            upload::BodyLimit,
         },
         fault::{After, Fault},
         service::{CallCount, Ending, Outcome},
@@ -120,7 +121,11 @@ impl Start<'_> {
         rewrite::request(head, routed, peer, self.body, upgrade, &mut outgoing)?;
         let upstream = routed.upstream.get();
         let key = match upstream.hashes() {
-            true => upstream.settings.hash_by.of(routed.client, head).into_owned(),
+            true => upstream
+                .settings
+                .hash_by
+                .of(routed.client, head)
+                .into_owned(),
             false => Vec::new(),
         };
         Ok(Request {
@@ -142,12 +147,14 @@ impl Start<'_> {
         let is_call = request.asked.is_grpc || request.upgrade.is_some();
         let client_rate = connections.min_body_rate.filter(|_| !is_call);
         let limits = Limits::new(&upstream.settings, connections.idle_timeout, client_rate);
-        let body_limit = routed.listener.body_limit.filter(|_| !request.asked.is_grpc);
-        let mut upload = Upload::new(body_limit);
+        let limit = BodyLimit::new(routed.listener.body_limit, request.asked.is_grpc);
+        let mut upload = Upload::new(limit);
         if self.head.expects_continue() && self.body != Framing::Empty {
             upload.expect_continue(self.now);
         }
-        upstream.retry_budget.deposit(upstream.settings.retry_percent);
+        upstream
+            .retry_budget
+            .deposit(upstream.settings.retry_percent);
         Exchange {
             http: Rc::clone(self.http),
             connection: Rc::clone(self.connection),
@@ -215,8 +222,7 @@ fn outcome_of_answer(client: &MessageStream, is_last: bool) -> Outcome {
 /// (RFC 9113 section 8.6).
 fn allowed_upgrade<'a>(head: &'a RequestHead, routed: &Routed<'_>) -> Option<&'a [u8]> {
     let protocol = head.asked_upgrade()?;
-    let is_allowed =
-        |allowed: &String| protocol.eq_ignore_ascii_case(allowed.as_bytes());
+    let is_allowed = |allowed: &String| protocol.eq_ignore_ascii_case(allowed.as_bytes());
     let allowed = routed.listener.upgrades.iter().any(is_allowed);
     (allowed && head.version() == http::Version::HTTP_11).then_some(protocol)
 }

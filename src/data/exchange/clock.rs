@@ -23,7 +23,11 @@ pub(in crate::data) struct Limits {
 
 impl Limits {
     /// The limits of an upstream and of client connections.
-    pub(super) fn new(upstream: &Upstream, client_idle: Duration, client_rate: Option<u32>) -> Self {
+    pub(super) fn new(
+        upstream: &Upstream,
+        client_idle: Duration,
+        client_rate: Option<u32>,
+    ) -> Self {
         Self {
             queue: upstream.queue.timeout,
             connect: upstream.connect_timeout,
@@ -149,7 +153,9 @@ impl Clock {
         let wait = (self.moved_at + limit, Overdue::Wait(self.wait));
         let rate = self.rate.as_ref().and_then(RateMeter::due);
         let rate = rate.map(|due| (due, Overdue::ClientRate));
-        let total = limits.total.map(|total| (self.began + total, Overdue::Total));
+        let total = limits
+            .total
+            .map(|total| (self.began + total, Overdue::Total));
         let all = [Some(wait), rate, total].into_iter().flatten();
         all.min_by_key(|(due, _)| *due).unwrap_or(wait)
     }
@@ -270,7 +276,16 @@ mod tests {
     fn with_rate() -> (Clock, Instant) {
         let began = Instant::now();
         let client_rate = Some(240);
-        (Clock::new(Limits { client_rate, ..LIMITS }, began), began)
+        (
+            Clock::new(
+                Limits {
+                    client_rate,
+                    ..LIMITS
+                },
+                began,
+            ),
+            began,
+        )
     }
 
     /// One byte a second is progress, and yet a stall.

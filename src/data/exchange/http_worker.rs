@@ -6,11 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::AdminState,
-    data::{
-        stream::Turn,
-        upstream::ConnPool,
-        worker::WorkerContext,
-    },
+    data::{stream::Turn, upstream::ConnPool, worker::WorkerContext},
     message::RequestHead,
     state::{Member, WorkerStats},
     telemetry::access_log::Sink,
@@ -62,17 +58,23 @@ impl HttpWorker {
             log.flush();
         }
         let snapshot = self.context.snapshot();
-        let members = snapshot.upstreams.iter().flat_map(|upstream| upstream.members.iter());
+        let members = snapshot
+            .upstreams
+            .iter()
+            .flat_map(|upstream| upstream.members.iter());
         let is_wanted = |member: &&Member| member.admin_state != AdminState::Disabled;
-        let wanted: HashSet<usize> =
-            members.filter(is_wanted).map(|member| member.backend.id).collect();
+        let wanted: HashSet<usize> = members
+            .filter(is_wanted)
+            .map(|member| member.backend.id)
+            .collect();
         let mut scratch = self.context.scratch.borrow_mut();
         let mut turn = Turn {
             cx: &mut std::task::Context::from_waker(std::task::Waker::noop()),
             now: Instant::now(),
             scratch: &mut scratch,
         };
-        self.pool.close_old(&mut turn, |backend| !wanted.contains(&backend));
+        self.pool
+            .close_old(&mut turn, |backend| !wanted.contains(&backend));
     }
 }
 

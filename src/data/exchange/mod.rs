@@ -262,7 +262,6 @@ impl Exchange {
         }
     }
 
-
     /// Tells the control plane of a backend that failed often enough in a row to be looked at.
     fn suspect(&self, in_a_row: u32) {
         let policy = self.upstream.get().settings.ejection.as_ref();
@@ -367,10 +366,15 @@ impl Drop for Exchange {
         if self.settled != Settled::Over {
             // The connection ended before the exchange did.
             let is_cut = self.http.context.phases.current() == Phase::Cut;
-            let cause = if is_cut { Cause::Cut } else { self.connection.cause_of_loss() };
+            let cause = if is_cut {
+                Cause::Cut
+            } else {
+                self.connection.cause_of_loss()
+            };
             self.settle_as(Some(cause));
         }
-        self.http.return_head(std::mem::take(&mut self.request.outgoing));
+        self.http
+            .return_head(std::mem::take(&mut self.request.outgoing));
     }
 }
 

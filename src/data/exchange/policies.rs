@@ -23,7 +23,9 @@ pub(super) fn check(routed: &Routed<'_>, head: &RequestHead, body: Framing) -> R
 /// A request that lists more names in `Connection` than are looked at would get the others through.
 fn connection_options(head: &RequestHead) -> Result<(), Fault> {
     match tokens(head.fields().of_kind(Kind::Connection)).count() > OPTIONS_MAX {
-        true => Err(Fault::BadRequest("the Connection header lists too many names")),
+        true => Err(Fault::BadRequest(
+            "the Connection header lists too many names",
+        )),
         false => Ok(()),
     }
 }
@@ -32,7 +34,9 @@ fn connection_options(head: &RequestHead) -> Result<(), Fault> {
 /// for ever (RFC 8586).
 fn forwarding_loop(head: &RequestHead) -> Result<(), Fault> {
     let hops = tokens(head.fields().of_kind(Kind::CdnLoop));
-    let hops = hops.filter(|hop| hop.eq_ignore_ascii_case(LOOP_TOKEN)).count();
+    let hops = hops
+        .filter(|hop| hop.eq_ignore_ascii_case(LOOP_TOKEN))
+        .count();
     match hops >= HOPS_MAX {
         true => Err(Fault::ForwardingLoop { hops }),
         false => Ok(()),

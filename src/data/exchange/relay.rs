@@ -136,7 +136,11 @@ impl Exchange {
     }
 
     /// Waits until the client took the end of the response.
-    pub(super) fn poll_flush(&mut self, turn: &mut Turn<'_, '_>, client: &mut MessageStream) -> Step {
+    pub(super) fn poll_flush(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+    ) -> Step {
         match client.poll_flush(turn.cx) {
             Poll::Ready(Ok(())) => {
                 self.settle(None);

@@ -100,10 +100,7 @@ impl Failure {
     }
 
     pub(super) fn new(fault: Fault, again: Again) -> Self {
-        Self {
-            fault,
-            again,
-        }
+        Self { fault, again }
     }
 }
 

@@ -12,7 +12,9 @@ use crate::{
         fault::Fault,
     },
     header_rules::HeaderRules,
-    message::{Fields, Framing, Kind, RequestHead, ResponseHead, forwarded_chain, is_trusted, tokens},
+    message::{
+        Fields, Framing, Kind, RequestHead, ResponseHead, forwarded_chain, is_trusted, tokens,
+    },
     route::{Prefix, Route},
 };
 
@@ -32,7 +34,11 @@ pub(super) fn request(
     out: &mut RequestHead,
 ) -> Result<(), Fault> {
     match routed.route.prefix {
-        Prefix::Keep => out.begin(head.method(), head.path_and_query().as_bytes(), Version::HTTP_11),
+        Prefix::Keep => out.begin(
+            head.method(),
+            head.path_and_query().as_bytes(),
+            Version::HTTP_11,
+        ),
         Prefix::Strip => {
             let target = without_prefix(head, routed.route)?;
             out.begin(head.method(), target.as_bytes(), Version::HTTP_11);
@@ -68,7 +74,9 @@ fn write_request_fields(
 }
 
 fn without_prefix(head: &RequestHead, route: &Route) -> Result<String, Fault> {
-    let mut target = route.without_prefix(head.path()).map_err(Fault::BadRequest)?;
+    let mut target = route
+        .without_prefix(head.path())
+        .map_err(Fault::BadRequest)?;
     if let Some(query) = head.query() {
         target.extend(["?", query]);
     }
@@ -80,7 +88,12 @@ fn pass_request_fields(head: &RequestHead, trusted: bool, out: &mut Ruled<'_>) {
     let named = NamedByConnection::of(head.fields());
     for field in head.fields().iter() {
         let passes = match field.kind {
-            Kind::Other | Kind::Date | Kind::Cookie | Kind::ContentType | Kind::RequestId | Kind::CdnLoop => true,
+            Kind::Other
+            | Kind::Date
+            | Kind::Cookie
+            | Kind::ContentType
+            | Kind::RequestId
+            | Kind::CdnLoop => true,
             Kind::ForwardedProto | Kind::ForwardedHost | Kind::ForwardedClaim => trusted,
             // Written anew, where it is.
             Kind::Host
@@ -119,7 +132,11 @@ fn say_who_asked(
     let peer_text = peer.text.as_bytes();
     if has(Kind::ForwardedFor) {
         let chain = forwarded_chain(fields);
-        out.push_parts(Kind::ForwardedFor, b"x-forwarded-for", &[&chain, b", ", peer_text]);
+        out.push_parts(
+            Kind::ForwardedFor,
+            b"x-forwarded-for",
+            &[&chain, b", ", peer_text],
+        );
     } else {
         out.push(Kind::ForwardedFor, b"x-forwarded-for", peer_text);
     }
@@ -147,7 +164,8 @@ fn frame_request(head: &RequestHead, body: Framing, out: &mut Ruled<'_>) {
     match body {
         Framing::Length(length) => push_length(out.fields, length),
         Framing::Chunked | Framing::UntilEnd => {
-            out.fields.push_as(Kind::TransferEncoding, b"transfer-encoding", b"chunked");
+            out.fields
+                .push_as(Kind::TransferEncoding, b"transfer-encoding", b"chunked");
         }
         // Some servers answer 411, or wait (RFC 9110 section 8.6).
         Framing::Empty if matches!(head.method(), b"POST" | b"PUT" | b"PATCH") => {
@@ -228,7 +246,8 @@ pub(super) fn response(
             _ => Framing::UntilEnd,
         },
     };
-    let is_last = suits.is_last || (framing == Framing::UntilEnd && suits.version < Version::HTTP_2);
+    let is_last =
+        suits.is_last || (framing == Framing::UntilEnd && suits.version < Version::HTTP_2);
     if suits.version < Version::HTTP_2 {
         let option: &[u8] = match (is_last, suits.says_keep_alive) {
             (true, _) => b"close",
@@ -236,7 +255,8 @@ pub(super) fn response(
             (false, false) => b"",
         };
         if !option.is_empty() {
-            out.fields_mut().push_as(Kind::Connection, b"connection", option);
+            out.fields_mut()
+                .push_as(Kind::Connection, b"connection", option);
         }
     }
     out.finish();
@@ -257,8 +277,10 @@ pub(super) fn switch(
     };
     pass_response_fields(head, &mut fields);
     fields.push_set();
-    out.fields_mut().push_as(Kind::Connection, b"connection", b"upgrade");
-    out.fields_mut().push_as(Kind::Upgrade, b"upgrade", protocol);
+    out.fields_mut()
+        .push_as(Kind::Connection, b"connection", b"upgrade");
+    out.fields_mut()
+        .push_as(Kind::Upgrade, b"upgrade", protocol);
     out.finish();
 }
 

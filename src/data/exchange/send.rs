@@ -5,7 +5,13 @@ use std::task::Poll;
 
 use crate::{
     data::{
-        exchange::{Exchange, Step, Stage, acquire::Acquired, clock::Wait, retry::{Again, Failure}, rewrite},
+        exchange::{
+            Exchange, Stage, Step,
+            acquire::Acquired,
+            clock::Wait,
+            retry::{Again, Failure},
+            rewrite,
+        },
         fault::Fault,
         stream::{MessageStream, Pumped, StreamFault, Turn},
         upstream::{Outgoing, ResponseRead},
@@ -52,7 +58,10 @@ impl Exchange {
             return self.give_up(turn, client, fault);
         }
         loop {
-            match acquired.connection.poll_response(turn, self.request.asked.to_head) {
+            match acquired
+                .connection
+                .poll_response(turn, self.request.asked.to_head)
+            {
                 Poll::Ready(ResponseRead::Interim) => self.pass_interim(turn, client),
                 Poll::Ready(ResponseRead::Final(body)) => {
                     return self.responded(turn, client, acquired, body);
@@ -103,7 +112,7 @@ impl Exchange {
             Pumped::AwaitsSink => Uploaded::AwaitsBackend,
             Pumped::SourceFailed(fault) => {
                 self.upload.abandon();
-                Uploaded::ClientFailed(fault.into_fault(self.upload.bytes_max()))
+                Uploaded::ClientFailed(fault.into_fault())
             }
             Pumped::SinkFailed(fault) => Uploaded::BackendFailed(fault),
         }

@@ -2,14 +2,15 @@
 
 use std::{
     cell::Cell,
+    future::poll_fn,
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Duration, Instant, sleep_until},
 };
 
@@ -18,7 +19,7 @@ use crate::{
         downstream::Connection,
         exchange::{Acquired, Exchange, HttpWorker, Record, Settled, Step, rewrite},
         service::{CallCount, Outcome},
-        stream::{Http1Stream, MessageStream, Turn},
+        stream::{Http1Stream, MessageStream, Turn, WriteBuffer},
     },
     net::Transport,
     shutdown::Phase,
@@ -37,7 +38,8 @@ impl Exchange {
         let protocol = self.request.upgrade.take().unwrap_or_default();
         let rules = &self.route().response_headers;
         rewrite::switch(&scratch.response, &protocol, rules, &mut scratch.outgoing);
-        let (MessageStream::Http1(client), Some(backend)) = (client, acquired.connection.into_http1())
+        let (MessageStream::Http1(client), Some(backend)) =
+            (client, acquired.connection.into_http1())
         else {
             // Only HTTP/1.1 was asked to switch.
             return Step::End(Outcome::Done);
@@ -112,15 +114,24 @@ impl Tunnel {
         } = self;
         let flow = Rc::clone(&ending.flow);
         let carrying = async {
-            std::future::poll_fn(|cx| client.poll_flush(cx))
-                .await
-                .map_err(|_gone| {
-                    flow.broke(Side::Client);
-                    io::Error::from(io::ErrorKind::BrokenPipe)
-                })?;
+            poll_fn(|cx| client.poll_flush(cx)).await.map_err(|_gone| {
+                flow.broke(Side::Client);
+                io::Error::from(io::ErrorKind::BrokenPipe)
+            })?;
             let mut client = Watched::new(client, Side::Client, &flow);
             let mut backend = Watched::new(backend, Side::Backend, &flow);
-            copy_bidirectional(&mut client, &mut backend).await.map(|_bytes| ())
+            let (mut up, mut down) = (Direction::default(), Direction::default());
+            poll_fn(|cx| {
+                // Both to their ends: what one side has sent before it refused the other's bytes is
+                // still delivered, such as the close frame of a WebSocket.
+                let up = up.poll(cx, &mut client, &mut backend);
+                let down = down.poll(cx, &mut backend, &mut client);
+                match (up, down) {
+                    (Poll::Ready(up), Poll::Ready(down)) => Poll::Ready(up.and(down)),
+                    _ => Poll::Pending,
+                }
+            })
+            .await
         };
         let carried = tokio::select! {
             carried = carrying => carried,
@@ -202,6 +213,72 @@ async fn stood_still(moved_at: &Cell<Instant>, idle_timeout: Duration) {
         sleep_until(due).await;
     }
 }
+
+/// One direction of a tunnel.
+#[derive(Debug, Default)]
+struct Direction {
+    /// What the receiving side did not take yet.
+    unsent: WriteBuffer,
+    stage: DirectionStage,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum DirectionStage {
+    #[default]
+    Moving,
+    /// The sending side ended, and what it sent is on its way.
+    Ending,
+    /// The receiving side takes nothing more, or one side broke.
+    Broken(io::ErrorKind),
+    Over,
+}
+
+impl Direction {
+    /// Moves what can be moved. Ends with the sending side, or when either side broke.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Watched,
+        to: &mut Watched,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match self.stage {
+                DirectionStage::Over => return Poll::Ready(Ok(())),
+                DirectionStage::Broken(kind) => return Poll::Ready(Err(kind.into())),
+                DirectionStage::Moving | DirectionStage::Ending => {
+                    if let Err(error) = ready!(self.step(cx, from, to)) {
+                        self.stage = DirectionStage::Broken(error.kind());
+                    }
+                }
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Watched,
+        to: &mut Watched,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.unsent.poll_flush(to, cx))?;
+        ready!(Pin::new(&mut *to).poll_flush(cx))?;
+        if self.stage == DirectionStage::Ending {
+            ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+            self.stage = DirectionStage::Over;
+            return Poll::Ready(Ok(()));
+        }
+        let mut bytes = [0; TUNNEL_READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(from).poll_read(cx, &mut buffer))?;
+        if buffer.filled().is_empty() {
+            self.stage = DirectionStage::Ending;
+        }
+        Poll::Ready(self.unsent.send(to, cx, buffer.filled()))
+    }
+}
+
+/// What a tunnel moves at a time, and holds at the most for a side that takes nothing.
+const TUNNEL_READ_BYTES: usize = 16 * 1024;
 
 /// A side of a tunnel.
 struct Watched {

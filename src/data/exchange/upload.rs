@@ -12,13 +12,14 @@ use crate::{
         stream::{MessageStream, Pumped, StreamFault, Turn, pump},
     },
     http1::Piece,
+    message::GrpcMessages,
 };
 
 /// A request's body.
 #[derive(Debug)]
 pub(super) struct Upload {
     replay: Replay,
-    bytes_max: Option<u64>,
+    limit: BodyLimit,
     bytes: u64,
     /// Whether this attempt has passed the end on.
     is_ended: bool,
@@ -27,6 +28,53 @@ pub(super) struct Upload {
     /// Whether nothing more of it is taken from the client.
     is_abandoned: bool,
     expectation: Expectation,
+}
+
+/// How long a request's body may be.
+#[derive(Debug)]
+pub(super) enum BodyLimit {
+    /// As long as the client likes.
+    None,
+    /// So many bytes.
+    Whole(u64),
+    /// So many bytes in each message of a gRPC call, which may last for ever.
+    EachMessage(u64, GrpcMessages),
+}
+
+impl BodyLimit {
+    /// The limit of a listener for a request.
+    pub(super) fn new(bytes_max: Option<u64>, is_grpc: bool) -> Self {
+        match bytes_max {
+            None => Self::None,
+            Some(bytes_max) if is_grpc => {
+                Self::EachMessage(bytes_max, GrpcMessages::new(bytes_max))
+            }
+            Some(bytes_max) => Self::Whole(bytes_max),
+        }
+    }
+
+    /// The number of bytes, for messages.
+    fn bytes_max(&self) -> u64 {
+        match self {
+            Self::None => u64::MAX,
+            Self::Whole(bytes_max) | Self::EachMessage(bytes_max, _) => *bytes_max,
+        }
+    }
+
+    /// Takes a part of a body that has `bytes` with it.
+    fn take(&mut self, data: &[u8], bytes: u64) -> Result<(), UploadFault> {
+        let fits = match self {
+            Self::None => true,
+            Self::Whole(bytes_max) => bytes <= *bytes_max,
+            Self::EachMessage(_, messages) => messages.follow(data).is_ok(),
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(UploadFault::TooLong {
+                bytes_max: self.bytes_max(),
+            }),
+        }
+    }
 }
 
 /// Whether the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1).
@@ -42,7 +90,7 @@ enum Expectation {
 #[derive(Debug)]
 pub(super) enum UploadFault {
     Client(StreamFault),
-    TooLong,
+    TooLong { bytes_max: u64 },
 }
 
 impl From<StreamFault> for UploadFault {
@@ -53,11 +101,9 @@ impl From<StreamFault> for UploadFault {
 
 impl UploadFault {
     /// What it means for the request.
-    pub(super) fn into_fault(self, bytes_max: Option<u64>) -> Fault {
+    pub(super) fn into_fault(self) -> Fault {
         match self {
-            Self::TooLong => Fault::BodyLimit {
-                bytes_max: bytes_max.unwrap_or(u64::MAX),
-            },
+            Self::TooLong { bytes_max } => Fault::BodyLimit { bytes_max },
             Self::Client(StreamFault::Malformed(fault)) => Fault::RequestBody(fault),
             Self::Client(StreamFault::Broken | StreamFault::Http2(_)) => Fault::ClientClosed,
         }
@@ -65,11 +111,11 @@ impl UploadFault {
 }
 
 impl Upload {
-    /// A body of at most `bytes_max`.
-    pub(super) fn new(bytes_max: Option<u64>) -> Self {
+    /// A body that may be so long.
+    pub(super) fn new(limit: BodyLimit) -> Self {
         Self {
             replay: Replay::default(),
-            bytes_max,
+            limit,
             bytes: 0,
             is_ended: false,
             is_sent: false,
@@ -130,11 +176,6 @@ impl Upload {
         self.bytes
     }
 
-    /// The longest that it may be.
-    pub(super) fn bytes_max(&self) -> Option<u64> {
-        self.bytes_max
-    }
-
     /// Sends what can be sent now. Returns how far it came and how many bytes the client sent.
     pub(super) fn pump(
         &mut self,
@@ -184,7 +225,8 @@ impl Upload {
             if let Some(waiting) = wait_for_room(turn, backend) {
                 return Some(waiting);
             }
-            if let Err(fault) = backend.send(&mut turn.outlet(), Piece::Data(self.replay.unsent())) {
+            if let Err(fault) = backend.send(&mut turn.outlet(), Piece::Data(self.replay.unsent()))
+            {
                 return Some(Pumped::SinkFailed(fault));
             }
             self.replay.sent();
@@ -196,9 +238,7 @@ impl Upload {
         match piece {
             Piece::Data(data) => {
                 self.bytes += data.len() as u64;
-                if self.bytes_max.is_some_and(|bytes_max| self.bytes > bytes_max) {
-                    return Err(UploadFault::TooLong);
-                }
+                self.limit.take(data, self.bytes)?;
                 self.replay.keep(data);
             }
             Piece::End(trailers) => {

@@ -184,7 +184,12 @@ fn start(
     stream: TcpStream,
 ) {
     let service = services.of(service);
-    task::spawn_local(downstream::serve(slot, service, peer, Transport::Tcp(stream)));
+    task::spawn_local(downstream::serve(
+        slot,
+        service,
+        peer,
+        Transport::Tcp(stream),
+    ));
 }
 
 async fn rest(worker: &WorkerContext, error: &std::io::Error, pause: &mut AcceptPause) {

@@ -68,7 +68,9 @@ impl CallError {
             Self::Rejected(rejection) => (400, Code::InvalidArgument, rejection.reason()),
             Self::MessageTooLarge { .. } => (413, Code::ResourceExhausted, Reason::MessageTooLarge),
             Self::SecondMessage => (400, Code::Internal, Reason::MalformedMessage),
-            Self::DeadlineExceeded { .. } => (504, Code::DeadlineExceeded, Reason::DeadlineExceeded),
+            Self::DeadlineExceeded { .. } => {
+                (504, Code::DeadlineExceeded, Reason::DeadlineExceeded)
+            }
             Self::Cancelled => (408, Code::Cancelled, Reason::Cancelled),
             Self::NotConfigured => (503, Code::Unavailable, Reason::NotConfigured),
             Self::BadRequest(_) | Self::BadHost(_) => {

@@ -225,8 +225,12 @@ impl Reading {
         let mut response = Response::new(());
         let content_type = HeaderValue::from_static("application/grpc");
         response.headers_mut().reserve(2);
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-        response.headers_mut().insert(header::DATE, turn.scratch.date.to_value());
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type);
+        response
+            .headers_mut()
+            .insert(header::DATE, turn.scratch.date.to_value());
         // A client that reset the call does not read the answer.
         if let Ok(mut body) = self.respond.send_response(response, false) {
             let _sent = body.send_data(framed, false);
@@ -252,18 +256,22 @@ impl Reading {
     /// Leaves a body that is not one whole plain message to tonic.
     fn ask_tonic(self, received: Bytes) -> Progress {
         let request = Request::from_parts(self.head, Full::new(received));
-        let call = TonicCall::call(&self.redirect, self.began, request, self.respond, self.count);
+        let call = TonicCall::call(
+            &self.redirect,
+            self.began,
+            request,
+            self.respond,
+            self.count,
+        );
         Progress::Tonic(call)
     }
 }
 
-fn respond_with_error(
-    respond: &mut SendResponse<Bytes>,
-    error: CallError,
-    turn: &Turn<'_, '_>,
-) {
+fn respond_with_error(respond: &mut SendResponse<Bytes>, error: CallError, turn: &Turn<'_, '_>) {
     let mut response = tonic::Status::from(error).into_http::<()>();
-    response.headers_mut().insert(header::DATE, turn.scratch.date.to_value());
+    response
+        .headers_mut()
+        .insert(header::DATE, turn.scratch.date.to_value());
     // A client that reset the call does not read the answer.
     let _sent = respond.send_response(response, true);
 }

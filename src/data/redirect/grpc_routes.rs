@@ -43,7 +43,9 @@ impl GrpcRoutes {
             CompressionEncoding::Deflate,
             CompressionEncoding::Zstd,
         ] {
-            redirect = redirect.accept_compressed(encoding).send_compressed(encoding);
+            redirect = redirect
+                .accept_compressed(encoding)
+                .send_compressed(encoding);
         }
         let health = health.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let routes = router.add_service(redirect).add_service(health);

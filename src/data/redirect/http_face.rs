@@ -37,7 +37,10 @@ impl RedirectWorker {
             || !asks_to_keep(head)
             || connection.is_last_response()
             || !client.is_received();
-        self.answered(turn.now, answer.as_ref().err().map(|error| error.row().reason));
+        self.answered(
+            turn.now,
+            answer.as_ref().err().map(|error| error.row().reason),
+        );
         let _sent_or_gone = match answer {
             Ok(location) => {
                 let head = &mut turn.scratch.outgoing;

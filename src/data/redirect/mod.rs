@@ -56,7 +56,8 @@ impl RedirectWorker {
     /// Whether a request over HTTP/2 is a gRPC call.
     pub(in crate::data) fn is_grpc(&self, request: &Request<RecvStream>) -> bool {
         let content_type = request.headers().get(header::CONTENT_TYPE);
-        let suffix = content_type.and_then(|text| text.as_bytes().strip_prefix(b"application/grpc"));
+        let suffix =
+            content_type.and_then(|text| text.as_bytes().strip_prefix(b"application/grpc"));
         // `application/grpc-web` is another protocol.
         suffix.is_some_and(|suffix| matches!(suffix.first(), None | Some(b'+' | b';' | b' ')))
     }

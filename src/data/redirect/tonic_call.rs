@@ -56,7 +56,13 @@ impl TonicCall {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        Self::new(redirect, began, redirect.routes.call(request), respond, Some(count))
+        Self::new(
+            redirect,
+            began,
+            redirect.routes.call(request),
+            respond,
+            Some(count),
+        )
     }
 
     /// A call of another method, which may last as long as its connection.
@@ -66,7 +72,13 @@ impl TonicCall {
         request: Request<Incoming>,
         respond: SendResponse<Bytes>,
     ) -> Self {
-        Self::new(redirect, began, redirect.routes.call(request), respond, None)
+        Self::new(
+            redirect,
+            began,
+            redirect.routes.call(request),
+            respond,
+            None,
+        )
     }
 
     fn new(
@@ -117,12 +129,15 @@ impl State {
             match &mut self.stage {
                 Stage::Waiting(response, respond) => {
                     if respond.poll_reset(turn.cx).is_ready() {
-                        self.redirect.answered(self.began, Some(RejectReason::Cancelled));
+                        self.redirect
+                            .answered(self.began, Some(RejectReason::Cancelled));
                         return Poll::Ready(());
                     }
                     let response = match Pin::new(response).poll(turn.cx) {
                         Poll::Ready(Ok(response)) => response,
-                        Poll::Pending if self.is_late(turn.now) => return Poll::Ready(self.refuse_late(turn)),
+                        Poll::Pending if self.is_late(turn.now) => {
+                            return Poll::Ready(self.refuse_late(turn));
+                        }
                         Poll::Pending => return Poll::Pending,
                     };
                     if self.respond(response, turn).is_none() {
@@ -170,7 +185,8 @@ impl State {
             return None;
         };
         let (mut head, body) = response.into_parts();
-        head.headers.insert(header::DATE, turn.scratch.date.to_value());
+        head.headers
+            .insert(header::DATE, turn.scratch.date.to_value());
         let ends = body.is_end_stream();
         let sent = respond.send_response(Response::from_parts(head, ()), ends);
         let sender = sent.ok().filter(|_| !ends)?;
@@ -242,7 +258,9 @@ fn poll_send(
 
 impl fmt::Debug for TonicCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TonicCall").field("is_over", &self.0.is_none()).finish()
+        f.debug_struct("TonicCall")
+            .field("is_over", &self.0.is_none())
+            .finish()
     }
 }
 

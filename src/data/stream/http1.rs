@@ -131,7 +131,10 @@ impl Http1Stream {
     /// Drops line breaks that came behind a message. Some clients end a body by one that is no
     /// part of it (RFC 9112 section 2.2).
     pub(in crate::data) fn skip_blank_lines(&mut self) {
-        let blank = self.unread.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        let blank = self
+            .unread
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'));
         let blank = blank.count();
         self.unread.drain(..blank);
         if self.unread.is_empty() {
@@ -150,7 +153,11 @@ impl Http1Stream {
     }
 
     /// Sets how the body of the message that is being sent is framed.
-    pub(in crate::data) fn send_body(&mut self, encoder: BodyEncoder, trailers_to: Option<Towards>) {
+    pub(in crate::data) fn send_body(
+        &mut self,
+        encoder: BodyEncoder,
+        trailers_to: Option<Towards>,
+    ) {
         self.encoder = encoder;
         self.trailers_to = trailers_to;
         self.room = ROOM_USUAL;
@@ -211,7 +218,11 @@ impl Http1Stream {
         Poll::Ready(Ok(self.room))
     }
 
-    pub(super) fn send(&mut self, cx: &mut Context<'_>, piece: Piece<'_>) -> Result<(), StreamFault> {
+    pub(super) fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: Piece<'_>,
+    ) -> Result<(), StreamFault> {
         match (self.encoder, piece) {
             (BodyEncoder::Nothing, _) | (BodyEncoder::Plain, Piece::End(_)) => {}
             (_, Piece::Data([])) => {}

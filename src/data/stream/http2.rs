@@ -165,11 +165,7 @@ impl Http2Stream {
         }
     }
 
-    pub(super) fn send(
-        &mut self,
-        arena: &mut Arena,
-        piece: Piece<'_>,
-    ) -> Result<(), StreamFault> {
+    pub(super) fn send(&mut self, arena: &mut Arena, piece: Piece<'_>) -> Result<(), StreamFault> {
         let Sender::Body(body) = &mut self.sender else {
             return Ok(());
         };

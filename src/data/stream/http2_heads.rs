@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use h2::ext::Protocol;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response, uri};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    request, response, uri,
+};
 
 use crate::{
     config::Scheme,
@@ -13,7 +16,10 @@ use crate::{
 /// Copies the head of a client's request. Joins the cookies that HTTP/2 may split (RFC 9113
 /// section 8.2.3). Returns whether it asks for an extended CONNECT (RFC 8441).
 pub(in crate::data) fn read_request(parts: &request::Parts, head: &mut RequestHead) {
-    let target = parts.uri.path_and_query().map_or("", uri::PathAndQuery::as_str);
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("", uri::PathAndQuery::as_str);
     let method = match parts.extensions.get::<Protocol>() {
         Some(_extended) => "CONNECT",
         None => parts.method.as_str(),
@@ -27,12 +33,14 @@ pub(in crate::data) fn read_request(parts: &request::Parts, head: &mut RequestHe
     for (name, value) in &parts.headers {
         let kind = Kind::of(name.as_str().as_bytes());
         if kind != Kind::Cookie || !are_split {
-            head.fields_mut().push_as(kind, name.as_str().as_bytes(), value.as_bytes());
+            head.fields_mut()
+                .push_as(kind, name.as_str().as_bytes(), value.as_bytes());
         }
     }
     if are_split {
         let all: Vec<&[u8]> = cookies.iter().map(HeaderValue::as_bytes).collect();
-        head.fields_mut().push_as(Kind::Cookie, b"cookie", &all.join(&b"; "[..]));
+        head.fields_mut()
+            .push_as(Kind::Cookie, b"cookie", &all.join(&b"; "[..]));
     }
     head.finish();
 }
@@ -41,7 +49,8 @@ pub(in crate::data) fn read_request(parts: &request::Parts, head: &mut RequestHe
 pub(in crate::data) fn read_response(parts: &response::Parts, head: &mut ResponseHead) {
     head.begin(parts.status.as_u16(), b"", Version::HTTP_2);
     for (name, value) in &parts.headers {
-        head.fields_mut().push(name.as_str().as_bytes(), value.as_bytes());
+        head.fields_mut()
+            .push(name.as_str().as_bytes(), value.as_bytes());
     }
     head.finish();
 }
@@ -60,7 +69,8 @@ pub(in crate::data) fn to_request(
     });
     let whole = arena.copy(head.as_http1());
     let share = |part: &[u8]| share(&whole, head.as_http1(), part);
-    target.authority = uri::Authority::from_maybe_shared(share(head.fields().first(Kind::Host)?)).ok();
+    target.authority =
+        uri::Authority::from_maybe_shared(share(head.fields().first(Kind::Host)?)).ok();
     let path = share(head.path_and_query().as_bytes());
     target.path_and_query = Some(uri::PathAndQuery::from_maybe_shared(path).ok()?);
     let mut request = Request::new(());
@@ -87,7 +97,11 @@ pub(in crate::data) fn to_response(head: &ResponseHead, arena: &mut Arena) -> Re
     headers.reserve(head.fields().len());
     for field in head.fields().iter() {
         if !is_of_http1_alone(field.kind) {
-            append(headers, field.name, share(&whole, head.as_http1(), field.value));
+            append(
+                headers,
+                field.name,
+                share(&whole, head.as_http1(), field.value),
+            );
         }
     }
     response

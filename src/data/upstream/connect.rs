@@ -46,8 +46,13 @@ pub(in crate::data) async fn connect(
     if let Some(opening) = &opening {
         lock = Some(opening.lock().await);
         // The request before may have left something to share, or found that nothing can be.
-        if reuse == Reuse::Allowed && let Some(connection) = pool.share(backend.id) {
-            return Ok(Connected { connection, is_reused: true });
+        if reuse == Reuse::Allowed
+            && let Some(connection) = pool.share(backend.id)
+        {
+            return Ok(Connected {
+                connection,
+                is_reused: true,
+            });
         }
         if pool.opening(backend.id).is_none() {
             lock = None;
@@ -61,7 +66,10 @@ pub(in crate::data) async fn connect(
         pool.opened(backend.id, &connection);
     }
     drop(lock);
-    Ok(Connected { connection, is_reused: false })
+    Ok(Connected {
+        connection,
+        is_reused: false,
+    })
 }
 
 fn fault(upstream: &Upstream, error: DialError) -> Fault {

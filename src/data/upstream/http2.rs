@@ -233,7 +233,9 @@ impl Http2Request {
 
 impl fmt::Debug for Http2Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http2Request").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("Http2Request")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }
 

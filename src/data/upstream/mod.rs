@@ -232,7 +232,8 @@ impl Http1Upstream {
     /// Whether it may carry another request.
     pub(in crate::data) fn is_reusable(&mut self) -> bool {
         let is_keep_alive = self.is_keep_alive;
-        self.http1().is_some_and(|stream| is_keep_alive && stream.is_reusable())
+        self.http1()
+            .is_some_and(|stream| is_keep_alive && stream.is_reusable())
     }
 
     /// Whether it is still open and silent while it waits in the pool.
