@@ -294,11 +294,12 @@ mod tests {
         for wait in [Wait::Upload, Wait::Client] {
             let (mut clock, began) = with_rate();
             clock.waits_for(wait, began);
-            let stalled = (1..).find(|&second| {
+            let stalled = (1..60).find(|&second| {
                 let now = after(began, f64::from(second));
+                let is_stalled = clock.overdue(now) == Some(Overdue::ClientRate);
                 clock.moved(1, now);
                 clock.waits_for(wait, now);
-                clock.overdue(now) == Some(Overdue::ClientRate)
+                is_stalled
             });
             assert!((30..=31).contains(&stalled.unwrap()), "{stalled:?}");
         }
