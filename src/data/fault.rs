@@ -112,106 +112,39 @@ pub(in crate::data) enum After {
 
 impl Fault {
     /// Its row of the table.
+    #[rustfmt::skip]
     pub(in crate::data) fn row(&self) -> Row {
         use After::{Close, Keep};
         use Blame::{Backend, Client, Local, Neither};
-        let (status, code, cause, blame, after) = match self {
-            Self::NoRoute => (404, Code::Unimplemented, Cause::NoRoute, Client, Keep),
-            Self::NoBackend { .. } => (503, Code::Unavailable, Cause::NoBackend, Neither, Keep),
-            Self::QueueFull { .. } => (503, Code::Unavailable, Cause::QueueFull, Neither, Keep),
-            Self::QueueTimeout { .. } => {
-                (503, Code::Unavailable, Cause::QueueTimeout, Neither, Keep)
-            }
-            Self::Connect { source, .. } => {
-                (502, Code::Unavailable, connect_cause(source), Backend, Keep)
-            }
-            Self::ConnectTimeout { .. } => {
-                (504, Code::Unavailable, Cause::ConnectTimeout, Backend, Keep)
-            }
-            Self::LocalResources { .. } => {
-                (503, Code::Unavailable, Cause::LocalResources, Local, Keep)
-            }
-            Self::StaleConnection => (
-                502,
-                Code::Unavailable,
-                Cause::StaleConnection,
-                Neither,
-                Keep,
-            ),
-            Self::NoResponse => (502, Code::Unavailable, Cause::NoResponse, Backend, Keep),
-            Self::BadResponse => (502, Code::Unavailable, Cause::BadResponse, Backend, Keep),
-            Self::RefusedStream => (502, Code::Unavailable, Cause::RefusedStream, Neither, Keep),
-            Self::UnaskedUpgrade => (502, Code::Unavailable, Cause::BadResponse, Backend, Keep),
-            Self::ResponseTimeout { .. } => (
-                504,
-                Code::DeadlineExceeded,
-                Cause::UpstreamTimeout,
-                Backend,
-                Keep,
-            ),
-            Self::ResponseStalled { .. } => (
-                504,
-                Code::DeadlineExceeded,
-                Cause::UpstreamTimeout,
-                Neither,
-                Close,
-            ),
-            Self::ResponseBroken => (
-                502,
-                Code::Unavailable,
-                Cause::ResponseBroken,
-                Neither,
-                Close,
-            ),
-            Self::TotalTimeout { .. } => (
-                504,
-                Code::DeadlineExceeded,
-                Cause::TotalTimeout,
-                Neither,
-                Keep,
-            ),
-            Self::BodyLimit { .. } => (
-                413,
-                Code::ResourceExhausted,
-                Cause::BodyLimit,
-                Client,
-                Close,
-            ),
-            Self::UriLimit { .. } => (414, Code::ResourceExhausted, Cause::UriLimit, Client, Keep),
-            Self::HeadLimit { .. } => (
-                431,
-                Code::ResourceExhausted,
-                Cause::HeadLimit,
-                Client,
-                Close,
-            ),
-            Self::HeaderTimeout { .. } | Self::ClientStalled => (
-                408,
-                Code::DeadlineExceeded,
-                Cause::ClientStalled,
-                Client,
-                Close,
-            ),
-            Self::ClientClosed => (400, Code::Cancelled, Cause::ClientClosed, Client, Close),
-            Self::ForwardingLoop { .. } => (
-                508,
-                Code::FailedPrecondition,
-                Cause::ForwardingLoop,
-                Local,
-                Keep,
-            ),
+        match self {
+            Self::NoRoute                 => row(404, Code::Unimplemented,      Cause::NoRoute,         Client,  Keep),
+            Self::NoBackend { .. }        => row(503, Code::Unavailable,        Cause::NoBackend,       Neither, Keep),
+            Self::QueueFull { .. }        => row(503, Code::Unavailable,        Cause::QueueFull,       Neither, Keep),
+            Self::QueueTimeout { .. }     => row(503, Code::Unavailable,        Cause::QueueTimeout,    Neither, Keep),
+            Self::Connect { source, .. }  => row(502, Code::Unavailable,        connect_cause(source),  Backend, Keep),
+            Self::ConnectTimeout { .. }   => row(504, Code::Unavailable,        Cause::ConnectTimeout,  Backend, Keep),
+            Self::LocalResources { .. }   => row(503, Code::Unavailable,        Cause::LocalResources,  Local,   Keep),
+            Self::StaleConnection         => row(502, Code::Unavailable,        Cause::StaleConnection, Neither, Keep),
+            Self::NoResponse              => row(502, Code::Unavailable,        Cause::NoResponse,      Backend, Keep),
+            Self::BadResponse             => row(502, Code::Unavailable,        Cause::BadResponse,     Backend, Keep),
+            Self::RefusedStream           => row(502, Code::Unavailable,        Cause::RefusedStream,   Neither, Keep),
+            Self::UnaskedUpgrade          => row(502, Code::Unavailable,        Cause::BadResponse,     Backend, Keep),
+            Self::ResponseTimeout { .. }  => row(504, Code::DeadlineExceeded,   Cause::UpstreamTimeout, Backend, Keep),
+            Self::ResponseStalled { .. }  => row(504, Code::DeadlineExceeded,   Cause::UpstreamTimeout, Neither, Close),
+            Self::ResponseBroken          => row(502, Code::Unavailable,        Cause::ResponseBroken,  Neither, Close),
+            Self::TotalTimeout { .. }     => row(504, Code::DeadlineExceeded,   Cause::TotalTimeout,    Neither, Keep),
+            Self::BodyLimit { .. }        => row(413, Code::ResourceExhausted,  Cause::BodyLimit,       Client,  Close),
+            Self::UriLimit { .. }         => row(414, Code::ResourceExhausted,  Cause::UriLimit,        Client,  Keep),
+            Self::HeadLimit { .. }        => row(431, Code::ResourceExhausted,  Cause::HeadLimit,       Client,  Close),
+            Self::HeaderTimeout { .. }    => row(408, Code::DeadlineExceeded,   Cause::ClientStalled,   Client,  Close),
+            Self::ClientStalled           => row(408, Code::DeadlineExceeded,   Cause::ClientStalled,   Client,  Close),
+            Self::ClientClosed            => row(400, Code::Cancelled,          Cause::ClientClosed,    Client,  Close),
+            Self::ForwardingLoop { .. }   => row(508, Code::FailedPrecondition, Cause::ForwardingLoop,  Local,   Keep),
             Self::Host(_)
             | Self::Framing(_)
             | Self::Head(_)
             | Self::RequestBody(_)
-            | Self::BadRequest(_) => (400, Code::Internal, Cause::BadRequest, Client, Close),
-        };
-        Row {
-            status,
-            code,
-            cause,
-            blame,
-            after,
+            | Self::BadRequest(_)         => row(400, Code::Internal,           Cause::BadRequest,      Client,  Close),
         }
     }
 
@@ -227,6 +160,16 @@ impl From<HeadFault> for Fault {
             HeadFault::TooManyFields => Self::HeadLimit { bytes_max: 0 },
             HeadFault::Malformed(_) | HeadFault::Target(_) => Self::Head(fault),
         }
+    }
+}
+
+fn row(status: u16, code: Code, cause: Cause, blame: Blame, after: After) -> Row {
+    Row {
+        status,
+        code,
+        cause,
+        blame,
+        after,
     }
 }
 

@@ -7,11 +7,8 @@ use crate::message::{Field, Fields, Kind};
 /// clients only: they are the backend's own affair.
 pub fn allowed_trailers(trailers: &Fields, towards: Towards) -> impl Iterator<Item = Field<'_>> {
     trailers.iter().filter(move |field| {
-        let may_pass = match field.kind {
-            Kind::Other | Kind::RequestId | Kind::Date => true,
-            Kind::Ambiguous => towards == Towards::Client,
-            _ => false,
-        };
+        let may_pass = matches!(field.kind, Kind::Other | Kind::RequestId | Kind::Date)
+            || (field.kind == Kind::Ambiguous && towards == Towards::Client);
         may_pass && !FORBIDDEN.iter().any(|name| field.is_named(name))
     })
 }

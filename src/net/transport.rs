@@ -56,10 +56,10 @@ impl AsyncRead for Transport {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            other => other.stream().poll_read(cx, buf),
+        if let Self::Tcp(stream) = &mut *self {
+            return Pin::new(stream).poll_read(cx, buf);
         }
+        self.stream().poll_read(cx, buf)
     }
 }
 
@@ -69,10 +69,10 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            other => other.stream().poll_write(cx, buf),
+        if let Self::Tcp(stream) = &mut *self {
+            return Pin::new(stream).poll_write(cx, buf);
         }
+        self.stream().poll_write(cx, buf)
     }
 
     fn poll_write_vectored(

@@ -19,6 +19,7 @@ use proptest::{
 use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status,
+    codec::CompressionEncoding,
     transport::{Server, server::TcpIncoming},
 };
 use weir::{
@@ -72,7 +73,10 @@ async fn reference() -> SocketAddr {
     let service = LoadBalancerServer::new(Reference {
         policy,
         turns: AtomicU64::new(0),
-    });
+    })
+    .accept_compressed(CompressionEncoding::Gzip)
+    .accept_compressed(CompressionEncoding::Deflate)
+    .accept_compressed(CompressionEncoding::Zstd);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(

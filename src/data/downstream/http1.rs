@@ -23,7 +23,7 @@ use crate::{
     message::{Framing, request_framing},
     net::Transport,
     shutdown::Phase,
-    state::CloseCause,
+    state::{Cause, CloseCause},
 };
 
 /// A client connection that speaks HTTP/1.1. Between requests it holds no buffer.
@@ -112,7 +112,7 @@ impl Http1Connection {
             };
             let step = match step {
                 Step::Wait(state) => self.look_at_the_clock(&mut turn, state),
-                step => step,
+                step @ (Step::Go(_) | Step::End(_)) => step,
             };
             match step {
                 Step::Go(state) => self.state = state,
@@ -153,9 +153,9 @@ impl Http1Connection {
             }
             Poll::Ready(HeadRead::Refused(fault)) => {
                 let fault = Fault::from(fault);
-                let cause = match fault {
-                    Fault::HeadLimit { .. } => CloseCause::HeadLimit,
-                    _ => CloseCause::MalformedHead,
+                let cause = match fault.cause() == Cause::HeadLimit {
+                    true => CloseCause::HeadLimit,
+                    false => CloseCause::MalformedHead,
                 };
                 self.refuse(turn, &fault, since, cause)
             }
@@ -206,7 +206,7 @@ impl Http1Connection {
     }
 
     /// Goes on after a request.
-    fn after(&mut self, turn: &mut Turn<'_, '_>, outcome: Outcome) -> Step {
+    fn after(&mut self, turn: &Turn<'_, '_>, outcome: Outcome) -> Step {
         let then = match outcome {
             Outcome::Done => Then::NextRequest,
             Outcome::Close(Ending::Flush) => Then::Close(self.done()),

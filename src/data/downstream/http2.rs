@@ -282,7 +282,7 @@ impl Http2Connection {
         }
         let entry = self.streams.vacant_entry();
         let key = entry.key();
-        let waker = StreamWaker::new(&self.ready, key);
+        let waker = StreamWaker::waker(&self.ready, key);
         let mut turn = Turn {
             cx: &mut Context::from_waker(&waker),
             now,

@@ -59,7 +59,7 @@ pub(super) struct StreamWaker {
 }
 
 impl StreamWaker {
-    pub(super) fn new(ready: &Arc<ReadyList>, stream: usize) -> Waker {
+    pub(super) fn waker(ready: &Arc<ReadyList>, stream: usize) -> Waker {
         let ready = Arc::clone(ready);
         Waker::from(Arc::new(Self { ready, stream }))
     }

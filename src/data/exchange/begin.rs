@@ -134,7 +134,8 @@ impl Start<'_> {
             key,
             upgrade: upgrade.map(Box::from),
             asked: Asked::by(head),
-            asks_for_trailers: head.wants_trailers(),
+            // Of HTTP/1.1 it concerns the client's connection alone.
+            asks_for_trailers: head.version() == http::Version::HTTP_2 && head.wants_trailers(),
             gets_trailers: head.version() == http::Version::HTTP_2 || head.wants_trailers(),
             is_told_of_keep_alive: asks_to_be_told(head),
         })

@@ -19,7 +19,7 @@ pub(in crate::data) struct HttpWorker {
     pub(super) pool: Rc<ConnPool>,
     pub(super) log: Option<Sink>,
     /// Heads that no exchange uses now, with the memory that they once needed.
-    heads: RefCell<Vec<Box<RequestHead>>>,
+    heads: RefCell<Vec<RequestHead>>,
 }
 
 impl HttpWorker {
@@ -34,12 +34,12 @@ impl HttpWorker {
     }
 
     /// Lends a head.
-    pub(super) fn lend_head(&self) -> Box<RequestHead> {
+    pub(super) fn lend_head(&self) -> RequestHead {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes a head back.
-    pub(super) fn return_head(&self, head: Box<RequestHead>) {
+    pub(super) fn return_head(&self, head: RequestHead) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < SPARE_HEADS_MAX {
             heads.push(head);

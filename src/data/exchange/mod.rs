@@ -22,7 +22,7 @@ use crate::{
     data::{
         answer::Asked,
         downstream::Connection,
-        fault::Fault,
+        fault::{Blame, Fault},
         service::{CallCount, Ending, Outcome},
         stream::{MessageStream, Turn},
         worker::{LocalSnapshot, UpstreamRef},
@@ -90,7 +90,7 @@ pub(in crate::data) struct Exchange {
 #[derive(Debug)]
 struct Request {
     /// The head as backends get it.
-    outgoing: Box<RequestHead>,
+    outgoing: RequestHead,
     body: Framing,
     /// What consistent hashing hashes.
     key: Vec<u8>,
@@ -156,7 +156,7 @@ impl Exchange {
             };
             let step = match step {
                 Step::Wait(stage) => self.look_at_the_clock(turn, client, stage),
-                step => step,
+                step @ (Step::Go(_) | Step::End(_)) => step,
             };
             match step {
                 Step::Go(stage) => self.stage = stage,
@@ -218,10 +218,10 @@ impl Exchange {
         if let Some(record) = &mut self.record {
             record.attempt(in_flight.backend());
         }
-        let again = match &fault {
+        let again = match fault.row().blame {
             // Another backend would not be reached either.
-            Fault::LocalResources { .. } => Again::No,
-            _ => Again::Elsewhere,
+            Blame::Local => Again::No,
+            Blame::Backend | Blame::Neither | Blame::Client => Again::Elsewhere,
         };
         self.after_failure(turn, client, in_flight, Failure::new(fault, again))
     }
@@ -298,7 +298,9 @@ impl Exchange {
                         let failure = Failure::new(fault, Again::No);
                         self.after_failure(turn, client, acquired.in_flight, failure)
                     }
-                    _ => self.give_up(turn, client, fault),
+                    Overdue::Wait(_) | Overdue::ClientRate | Overdue::Total => {
+                        self.give_up(turn, client, fault)
+                    }
                 }
             }
             Stage::Acquire(Acquiring::Connect(in_flight, _)) if overdue != Overdue::Total => {

@@ -118,12 +118,7 @@ impl Exchange {
 
     /// Gives the backend back: its place at once, and its connection if that can carry another
     /// request.
-    fn release(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        in_flight: InFlight,
-        connection: UpstreamConnection,
-    ) {
+    fn release(&self, turn: &Turn<'_, '_>, in_flight: InFlight, connection: UpstreamConnection) {
         let backend = in_flight.backend().id;
         drop(in_flight);
         // What is left of the upload must not be taken for another request by the backend.
@@ -168,8 +163,8 @@ impl Exchange {
     /// Ends a response that cannot be completed, so that the client cannot take it for complete.
     pub(super) fn break_off(
         &mut self,
-        turn: &mut Turn<'_, '_>,
-        client: &mut MessageStream,
+        turn: &Turn<'_, '_>,
+        client: &MessageStream,
         fault: Fault,
     ) -> Step {
         self.settle(Some(&fault));

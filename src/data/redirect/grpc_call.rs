@@ -33,7 +33,7 @@ use crate::{
 /// A call that has to wait: for its message, or for tonic.
 #[derive(Debug)]
 pub(in crate::data) enum GrpcCall {
-    Reading(Reading),
+    Reading(Box<Reading>),
     Tonic(TonicCall),
 }
 
@@ -53,7 +53,7 @@ pub(in crate::data) struct Reading {
 /// How far a call is.
 enum Progress {
     Answered,
-    Waiting(Reading),
+    Waiting(Box<Reading>),
     /// Tonic answers it.
     Tonic(TonicCall),
 }
@@ -189,7 +189,7 @@ impl Reading {
                 Poll::Pending if self.began + self.timeout <= turn.now => {
                     return self.refuse_late(turn);
                 }
-                Poll::Pending => return Progress::Waiting(self),
+                Poll::Pending => return Progress::Waiting(Box::new(self)),
             }
         }
     }
@@ -200,11 +200,8 @@ impl Reading {
             return self.refuse_late(turn);
         }
         let received = self.received.take();
-        let decoded = match decode(&received) {
-            Decoded::Video(_) if self.is_compressed() => Decoded::Other,
-            decoded => decoded,
-        };
-        match decoded {
+        match decode(&received) {
+            Decoded::Video(_) if self.is_compressed() => self.ask_tonic(received),
             Decoded::Video(video) => match self.redirect.engine.redirect(video) {
                 Ok(redirect) => self.succeed(encode(redirect), turn),
                 Err(error) => self.refuse(error, turn),
@@ -246,9 +243,10 @@ impl Reading {
 
     fn refuse(mut self, error: CallError, turn: &Turn<'_, '_>) -> Progress {
         self.redirect.answered(self.began, Some(error.row().reason));
-        match error {
-            CallError::Cancelled => self.respond.send_reset(Reason::CANCEL),
-            _ => respond_with_error(&mut self.respond, error, turn),
+        if error == CallError::Cancelled {
+            self.respond.send_reset(Reason::CANCEL);
+        } else {
+            respond_with_error(&mut self.respond, error, turn);
         }
         Progress::Answered
     }

@@ -136,7 +136,8 @@ impl State {
                     let response = match Pin::new(response).poll(turn.cx) {
                         Poll::Ready(Ok(response)) => response,
                         Poll::Pending if self.is_late(turn.now) => {
-                            return Poll::Ready(self.refuse_late(turn));
+                            self.refuse_late(turn);
+                            return Poll::Ready(());
                         }
                         Poll::Pending => return Poll::Pending,
                     };
@@ -200,13 +201,15 @@ impl State {
 
     /// The reason to count for a fault that tonic found. The engine has counted its own.
     fn reason(&self, headers: &HeaderMap) -> Option<RejectReason> {
-        match tonic::Status::from_header_map(headers)?.code() {
-            tonic::Code::Unimplemented => Some(RejectReason::UnknownMethod),
-            tonic::Code::Internal if self.count.is_some() => Some(RejectReason::MalformedMessage),
-            tonic::Code::OutOfRange | tonic::Code::ResourceExhausted if self.count.is_some() => {
-                Some(RejectReason::MessageTooLarge)
-            }
-            _ => None,
+        let code = tonic::Status::from_header_map(headers)?.code();
+        if code == tonic::Code::Unimplemented {
+            return Some(RejectReason::UnknownMethod);
+        }
+        let is_too_long = [tonic::Code::OutOfRange, tonic::Code::ResourceExhausted].contains(&code);
+        match self.count {
+            Some(_) if is_too_long => Some(RejectReason::MessageTooLarge),
+            Some(_) if code == tonic::Code::Internal => Some(RejectReason::MalformedMessage),
+            Some(_) | None => None,
         }
     }
 }

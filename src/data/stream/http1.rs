@@ -252,11 +252,13 @@ impl Http1Stream {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), StreamFault>> {
         ready!(self.out.poll_flush(&mut self.transport, cx))?;
-        match &mut self.transport {
-            Transport::Tcp(_) => Poll::Ready(Ok(())),
-            // TLS holds records of its own.
-            other => Pin::new(other).poll_flush(cx).map_err(StreamFault::from),
+        if let Transport::Tcp(_) = self.transport {
+            return Poll::Ready(Ok(()));
         }
+        // TLS holds records of its own.
+        Pin::new(&mut self.transport)
+            .poll_flush(cx)
+            .map_err(StreamFault::from)
     }
 
     pub(super) fn poll_gone(&mut self, turn: &mut Turn<'_, '_>) -> Poll<()> {
