@@ -6,15 +6,20 @@
 //! the drain does.
 
 mod answer;
+mod connection;
+mod context;
 mod downstream;
 #[cfg(test)]
 mod echo;
 mod exchange;
 mod fault;
 mod listener;
+mod outcome;
 pub mod redirect;
 mod service;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod timer;
 mod upstream;
 mod worker;

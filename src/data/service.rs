@@ -1,7 +1,7 @@
 //! What answers on a listener. The one place that knows all services; a connection asks it what
 //! differs between them.
 
-use std::{fmt, rc::Rc, task::Poll};
+use std::{rc::Rc, task::Poll};
 
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use crate::{
     data::{
         answer::Asked,
-        downstream::{Connection, head_bytes},
-        exchange::{Begun, Exchange, HttpWorker, Tunnel, answer_unreadable},
+        connection::Connection,
+        context::WorkerContext,
+        exchange::{Begun, Exchange, HttpWorker, answer_unreadable},
         fault::Fault,
+        outcome::Outcome,
         redirect::{GrpcCall, GrpcRoutes, RedirectWorker},
-        stream::{Http2Stream, MessageStream, Turn, read_request},
-        worker::WorkerContext,
+        stream::{Http2Stream, MessageStream, Turn, head_bytes, read_request},
     },
     listener::ServiceId,
     message::{Framing, request_framing},
@@ -62,6 +63,12 @@ impl Services {
         }
     }
 
+    /// The connections to backends.
+    #[cfg(test)]
+    pub(in crate::data) fn pool(&self) -> &crate::data::upstream::ConnPool {
+        self.http.pool()
+    }
+
     /// Does what has to be done each second.
     pub(in crate::data) fn keep_house(&self) {
         self.worker.scratch.borrow_mut().date.tick();
@@ -93,30 +100,6 @@ pub(in crate::data) enum Started {
     Answered(Outcome),
 }
 
-/// What the client's connection does after a request. Over HTTP/2 only that stream ends.
-#[derive(Debug)]
-pub(in crate::data) enum Outcome {
-    /// It waits for the next request.
-    Done,
-    /// It ends.
-    Close(Ending),
-    /// It carries another protocol.
-    Switch(Box<Tunnel>),
-}
-
-/// How a connection ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::data) enum Ending {
-    /// Once everything was sent.
-    Flush,
-    /// The same, but the client may still be sending, and a reset would cost it the answer.
-    Linger,
-    /// By a reset, as the client must not take what it got for complete.
-    Reset,
-    /// The same, as the client does not take what is there.
-    Stalled,
-}
-
 impl Service {
     /// Starts to answer a request over HTTP/1.1, whose head is in the scratch buffers.
     pub(in crate::data) fn start(
@@ -137,7 +120,7 @@ impl Service {
                 }
             }
             #[cfg(test)]
-            Self::Echo => Started::Answered(Outcome::Close(Ending::Flush)),
+            Self::Echo => Started::Answered(Outcome::Done),
         }
     }
 
@@ -252,31 +235,5 @@ impl Call {
             Self::Http(_) => false,
             Self::Grpc(call) => call.is_watch(),
         }
-    }
-}
-
-/// Counts a call from its head to its end, so that a drain can wait for it.
-#[derive(Default)]
-pub(in crate::data) struct CallCount(Option<Rc<WorkerContext>>);
-
-impl CallCount {
-    /// Counts the beginning of a call.
-    pub(in crate::data) fn begin(worker: &Rc<WorkerContext>) -> Self {
-        worker.state().stats.calls_started.increment();
-        Self(Some(Rc::clone(worker)))
-    }
-}
-
-impl Drop for CallCount {
-    fn drop(&mut self) {
-        if let Some(worker) = &self.0 {
-            worker.state().stats.calls_finished.increment();
-        }
-    }
-}
-
-impl fmt::Debug for CallCount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CallCount")
     }
 }

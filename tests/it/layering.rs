@@ -17,6 +17,21 @@ const TIERS: &[&[&str]] = &[
     &["cli", "demo"],
 ];
 
+/// The tiers inside the data plane.
+const DATA_TIERS: &[&[&str]] = &[
+    &["fault", "timer"],
+    &["stream"],
+    &["context"],
+    &["connection", "upstream", "answer"],
+    &["outcome"],
+    &["exchange", "redirect", "echo"],
+    &["service"],
+    &["testing"],
+    &["downstream"],
+    &["listener"],
+    &["worker"],
+];
+
 #[test]
 fn arrows_point_down() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -45,6 +60,85 @@ fn arrows_point_down() {
     let known: BTreeSet<String> = TIERS.concat().into_iter().map(str::to_owned).collect();
     assert_eq!(seen, known, "every module has a tier");
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// No folder of the data plane uses one above it, so that there is no circle but within one.
+#[test]
+fn arrows_of_the_data_plane_point_down() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/data");
+    let tier_of = |module: &str| DATA_TIERS.iter().position(|tier| tier.contains(&module));
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for file in rust_files(&root) {
+        let name = file.strip_prefix(&root).unwrap();
+        let module = name.iter().next().unwrap().to_str().unwrap();
+        let module = module.trim_end_matches(".rs");
+        if module == "mod" {
+            continue;
+        }
+        seen.insert(module.to_owned());
+        let text = fs::read_to_string(&file).unwrap();
+        for used in used_below(&text, "crate::data::", "data::{") {
+            if used != module && tier_of(&used) >= tier_of(module) {
+                wrong.push(format!("{} uses data::{used}", name.display()));
+            }
+        }
+    }
+    let known: BTreeSet<String> = DATA_TIERS.concat().into_iter().map(str::to_owned).collect();
+    assert_eq!(seen, known, "every module of the data plane has a tier");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Paths are absolute, so that the tests above see all of them.
+#[test]
+fn paths_are_absolute() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in rust_files(&root) {
+        let text = fs::read_to_string(&file).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            // `use super::*` is how a test module sees the file that it is in.
+            let is_relative = code.contains("super::super") || code.contains("super::{");
+            if is_relative {
+                wrong.push(format!("{}:{}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The first segments of all paths below a module, written out or in a group.
+fn used_below(text: &str, path: &str, group: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    let word = |text: &str| {
+        let word = text.trim_start().chars();
+        word.take_while(|char| char.is_alphanumeric() || *char == '_')
+            .collect::<String>()
+    };
+    for (at, found) in text.match_indices(path) {
+        used.insert(word(&text[at + found.len()..]));
+    }
+    for (at, found) in text.match_indices(group) {
+        let mut depth = 0;
+        let rest = &text[at + found.len()..];
+        let mut begins = true;
+        for (index, char) in rest.char_indices() {
+            match char {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                char if depth == 0 && begins && char.is_alphanumeric() => {
+                    used.insert(word(&rest[index..]));
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    used.remove("");
+    used
 }
 
 fn tier(module: &str) -> usize {

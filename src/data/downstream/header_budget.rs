@@ -2,7 +2,6 @@
 //!
 //! HPACK makes hundreds of bytes of one: 85 KB from a client can become 84 MiB at the backends.
 
-use http::Request;
 use tokio::time::Instant;
 
 /// The bytes of heads that a connection may still send.
@@ -30,15 +29,7 @@ impl HeaderBudget {
     /// # Errors
     ///
     /// When not so many are left.
-    pub(super) fn charge<B>(
-        &mut self,
-        request: &Request<B>,
-        now: Instant,
-    ) -> Result<(), Exhausted> {
-        self.take(head_bytes(request), now)
-    }
-
-    fn take(&mut self, bytes: u64, now: Instant) -> Result<(), Exhausted> {
+    pub(super) fn take(&mut self, bytes: u64, now: Instant) -> Result<(), Exhausted> {
         let elapsed = now.saturating_duration_since(self.filled_at);
         let earned = elapsed
             .as_millis()
@@ -54,25 +45,6 @@ impl HeaderBudget {
     }
 }
 
-/// The size of a request's header list.
-pub(in crate::data) fn head_bytes<B>(request: &Request<B>) -> u64 {
-    let fields = request.headers().iter();
-    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
-    let authority = request
-        .uri()
-        .authority()
-        .map_or(0, |authority| authority.as_str().len());
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
-    let pseudo = request.method().as_str().len() + authority + target + PSEUDO_NAMES_BYTES;
-    (fields.sum::<usize>() + pseudo) as u64
-}
-
-const FIELD_OVERHEAD: usize = 32;
-/// `:method`, `:scheme`, `:authority` and `:path`, with `https` and the overhead of four fields.
-const PSEUDO_NAMES_BYTES: usize = 7 + 7 + 10 + 5 + 5 + 4 * FIELD_OVERHEAD;
 /// Some 80,000 heads of the usual size at once, and as many each second.
 const BYTES_MAX: u64 = 16 << 20;
 const BYTES_PER_SECOND: u64 = 16 << 20;

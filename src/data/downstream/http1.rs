@@ -13,9 +13,10 @@ use tokio::time::{Duration, Instant};
 use crate::{
     data::{
         answer::Asked,
-        downstream::Connection,
+        connection::Connection,
         fault::Fault,
-        service::{Call, Ending, Outcome, Started},
+        outcome::{Ending, Outcome},
+        service::{Call, Service, Started},
         stream::{HeadRead, Http1Stream, MessageStream, Turn},
         timer::Timer,
     },
@@ -30,6 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Http1Connection {
     connection: Rc<Connection>,
+    service: Service,
     stream: MessageStream,
     state: State,
     timer: Timer,
@@ -74,9 +76,15 @@ enum Step {
 
 impl Http1Connection {
     /// A connection of which `opening` was read already.
-    pub(super) fn new(connection: Rc<Connection>, transport: Transport, opening: Vec<u8>) -> Self {
+    pub(super) fn new(
+        connection: Rc<Connection>,
+        service: Service,
+        transport: Transport,
+        opening: Vec<u8>,
+    ) -> Self {
         Self {
             connection,
+            service,
             stream: MessageStream::Http1(Http1Stream::new(transport, opening)),
             state: State::Idle {
                 since: Instant::now(),
@@ -181,10 +189,9 @@ impl Http1Connection {
             }
         };
         self.http1().receive(framing);
-        let connection = Rc::clone(&self.connection);
-        let started = connection
+        let started = self
             .service
-            .start(&connection, turn, &mut self.stream, framing);
+            .start(&self.connection, turn, &mut self.stream, framing);
         match started {
             Started::Call(call) => Step::Go(State::InExchange(call)),
             Started::Answered(outcome) => self.after(turn, outcome),
@@ -224,7 +231,7 @@ impl Http1Connection {
                 let MessageStream::Http1(client) = stream else {
                     return Step::End(CloseCause::ConnectionError);
                 };
-                return Step::Go(State::Tunnel(Box::pin(tunnel.carry(client))));
+                return Step::Go(State::Tunnel(tunnel(client)));
             }
         };
         Step::Go(State::Flushing {
@@ -242,10 +249,15 @@ impl Http1Connection {
         cause: CloseCause,
     ) -> Step {
         self.http1().receive(Framing::Empty);
-        let connection = Rc::clone(&self.connection);
-        let service = &connection.service;
         let asked = Asked::unreadably();
-        service.answer_unreadable(&connection, turn, &mut self.stream, asked, fault, since);
+        self.service.answer_unreadable(
+            &self.connection,
+            turn,
+            &mut self.stream,
+            asked,
+            fault,
+            since,
+        );
         Step::Go(State::Flushing {
             since: turn.now,
             then: Then::Linger(cause, LINGER_BYTES_MAX),

@@ -19,15 +19,15 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     data::{
+        connection::Connection,
         downstream::{
-            Connection,
             header_budget::HeaderBudget,
             http2_socket::Http2Socket,
             sniff::PREFACE,
             wakers::{ConnectionWaker, ReadyList, StreamWaker},
         },
-        service::Call,
-        stream::{MessageStream, Scratch, Turn},
+        service::{Call, Service},
+        stream::{MessageStream, Scratch, Turn, head_bytes},
         timer::Timer,
     },
     net::Transport,
@@ -38,6 +38,7 @@ use crate::{
 /// Serves a connection of which `opening`, with the whole preface, was read already.
 pub(super) async fn serve(
     connection: Rc<Connection>,
+    service: Service,
     transport: Transport,
     opening: Vec<u8>,
 ) -> CloseCause {
@@ -51,7 +52,7 @@ pub(super) async fn serve(
         Ok(Err(_broken)) => return CloseCause::ConnectionError,
         Err(_elapsed) => return CloseCause::FirstByteTimeout,
     };
-    let mut http2 = Http2Connection::new(connection, h2, socket.clone());
+    let mut http2 = Http2Connection::new(connection, service, h2, socket.clone());
     let cause = poll_fn(|cx| http2.poll(cx)).await;
     http2.connection.end(cause);
     drop(http2);
@@ -90,6 +91,7 @@ type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 /// A client connection that speaks HTTP/2.
 struct Http2Connection {
     connection: Rc<Connection>,
+    service: Service,
     h2: server::Connection<Http2Socket, Bytes>,
     socket: Http2Socket,
     streams: Slab<Stream>,
@@ -132,6 +134,7 @@ enum Lifecycle {
 impl Http2Connection {
     fn new(
         connection: Rc<Connection>,
+        service: Service,
         h2: server::Connection<Http2Socket, Bytes>,
         socket: Http2Socket,
     ) -> Self {
@@ -141,6 +144,7 @@ impl Http2Connection {
         let leaves_at = now + spread(connection.worker.connections.max_connection_age);
         Self {
             connection,
+            service,
             h2,
             socket,
             streams: Slab::new(),
@@ -275,7 +279,7 @@ impl Http2Connection {
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
     ) {
-        if self.headers.charge(&request, now).is_err() {
+        if self.headers.take(head_bytes(&request), now).is_err() {
             respond.send_reset(Reason::ENHANCE_YOUR_CALM);
             self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             return;
@@ -288,10 +292,9 @@ impl Http2Connection {
             now,
             scratch,
         };
-        let connection = &self.connection;
-        let started = connection
+        let started = self
             .service
-            .start_http2(connection, &mut turn, request, respond);
+            .start_http2(&self.connection, &mut turn, request, respond);
         let Some((call, client)) = started else {
             self.idle_since = now;
             return;

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    data::{timer::Timer, worker::WorkerContext},
+    data::{context::WorkerContext, timer::Timer},
     net::Transport,
     shutdown::Phase,
     state::{CloseCause, Protocol},

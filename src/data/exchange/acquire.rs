@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     data::{
+        context::UpstreamRef,
         exchange::{
             HttpWorker, Request, RetryState,
             clock::{Clock, Wait},
@@ -20,7 +21,6 @@ use crate::{
         fault::Fault,
         stream::Turn,
         upstream::{Connected, Reuse, UpstreamConnection, connect},
-        worker::UpstreamRef,
     },
     net::Dialing,
     state::{Backend, InFlight, Pick, QueueRank, Upstream},

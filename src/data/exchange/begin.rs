@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     data::{
         answer::{Asked, asks_to_be_told, asks_to_keep, options, refuse},
-        downstream::Connection,
+        connection::Connection,
         exchange::{
             Exchange, HttpWorker, Record, Request, RetryState, Settled, Stage, Upload,
             acquire::Acquiring,
@@ -19,7 +19,7 @@ use crate::{
             upload::BodyLimit,
         },
         fault::{After, Fault},
-        service::{CallCount, Ending, Outcome},
+        outcome::{CallCount, Ending, Outcome},
         stream::{MessageStream, Turn},
     },
     message::{Framing, RequestHead},

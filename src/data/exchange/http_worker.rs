@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::AdminState,
-    data::{stream::Turn, upstream::ConnPool, worker::WorkerContext},
+    data::{context::WorkerContext, stream::Turn, upstream::ConnPool},
     message::RequestHead,
     state::{Member, WorkerStats},
     telemetry::access_log::Sink,
@@ -31,6 +31,12 @@ impl HttpWorker {
             log,
             heads: RefCell::default(),
         }
+    }
+
+    /// The connections to backends.
+    #[cfg(test)]
+    pub(in crate::data) fn pool(&self) -> &ConnPool {
+        &self.pool
     }
 
     /// Lends a head.

@@ -21,11 +21,11 @@ use tokio::time::Instant;
 use crate::{
     data::{
         answer::Asked,
-        downstream::Connection,
+        connection::Connection,
+        context::{LocalSnapshot, UpstreamRef},
         fault::{Blame, Fault},
-        service::{CallCount, Ending, Outcome},
+        outcome::{CallCount, Ending, Outcome},
         stream::{MessageStream, Turn},
-        worker::{LocalSnapshot, UpstreamRef},
     },
     message::{Framing, RequestHead},
     route::Route,
@@ -51,7 +51,6 @@ mod upload;
 
 pub(in crate::data) use begin::Begun;
 pub(in crate::data) use http_worker::HttpWorker;
-pub(in crate::data) use tunnel::Tunnel;
 pub(in crate::data) use unreadable::answer_unreadable;
 
 use self::{

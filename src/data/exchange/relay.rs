@@ -13,7 +13,7 @@ use crate::{
             send::Uploaded,
         },
         fault::Fault,
-        service::{Ending, Outcome},
+        outcome::{Ending, Outcome},
         stream::{MessageStream, Pumped, StreamFault, Turn, pump},
         upstream::UpstreamConnection,
     },

@@ -7,7 +7,7 @@ use http::Version;
 
 use crate::{
     data::{
-        downstream::Peer,
+        connection::Peer,
         exchange::{policies::LOOP_TOKEN, route::Routed},
         fault::Fault,
     },

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use crate::{
     config,
     data::{
+        context::{LocalSnapshot, UpstreamRef},
         fault::Fault,
-        worker::{LocalSnapshot, UpstreamRef},
     },
     message::{RequestHead, client_address, host_of},
     route::{Route, normal_path},

@@ -16,9 +16,9 @@ use tokio::{
 
 use crate::{
     data::{
-        downstream::Connection,
+        connection::Connection,
         exchange::{Acquired, Exchange, HttpWorker, Record, Settled, Step, rewrite},
-        service::{CallCount, Outcome},
+        outcome::{CallCount, Outcome},
         stream::{Http1Stream, MessageStream, Turn, WriteBuffer},
     },
     net::Transport,
@@ -48,7 +48,7 @@ impl Exchange {
         self.http.stats().upgrades.increment();
         self.settled = Settled::Over;
         let (received, record) = (self.upload.bytes(), self.record.take());
-        Step::End(Outcome::Switch(Box::new(Tunnel {
+        let tunnel = Tunnel {
             backend,
             _in_flight: acquired.in_flight,
             idle_timeout: self.clock.limits().upstream_idle,
@@ -60,13 +60,16 @@ impl Exchange {
                 outcome: None,
                 _count: std::mem::take(&mut self._count),
             },
+        };
+        Step::End(Outcome::Switch(Box::new(|client| {
+            Box::pin(tunnel.carry(client))
         })))
     }
 }
 
 /// What a connection becomes once its 101 was written.
 #[derive(Debug)]
-pub(in crate::data) struct Tunnel {
+struct Tunnel {
     backend: Http1Stream,
     /// Keeps the backend's count.
     _in_flight: InFlight,
@@ -105,7 +108,7 @@ enum Side {
 impl Tunnel {
     /// Carries bytes both ways until both sides ended, one broke, or neither sent anything for
     /// too long. One side's end is passed on, and the other may go on.
-    pub(in crate::data) async fn carry(self, mut client: Http1Stream) -> CloseCause {
+    async fn carry(self, mut client: Http1Stream) -> CloseCause {
         let Self {
             backend,
             _in_flight,

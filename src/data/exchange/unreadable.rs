@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     data::{
         answer::{Asked, refuse},
-        downstream::Connection,
+        connection::Connection,
         exchange::HttpWorker,
         fault::Fault,
         stream::{MessageStream, Turn},

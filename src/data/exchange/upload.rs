@@ -187,7 +187,13 @@ impl Upload {
             return (waiting, 0);
         }
         if self.expectation != Expectation::None {
-            return (Pumped::AwaitsSource, 0);
+            // The backend decides by the head whether it wants the body.
+            let sent = match backend.poll_flush(turn.cx) {
+                Poll::Ready(Ok(())) => Pumped::AwaitsSource,
+                Poll::Ready(Err(fault)) => Pumped::SinkFailed(fault),
+                Poll::Pending => Pumped::AwaitsSink,
+            };
+            return (sent, 0);
         }
         let before = self.bytes;
         let mut pumped = pump(turn, client, backend, |piece| self.take(piece));

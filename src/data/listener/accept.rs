@@ -16,24 +16,56 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    data::{downstream, listener::placement::Accepted, service::Services, worker::WorkerContext},
+    data::{
+        context::WorkerContext,
+        downstream,
+        listener::{HandoverSender, placement::Accepted},
+        service::Services,
+    },
     listener::{Listener, ListenerReceiver, ServiceId},
     net::{AcceptPause, AcceptRetry, Transport, accept_retry},
     shutdown::{Phase, PhaseReceiver},
     state::{AcceptFault, ClientPlace, CloseCause},
 };
 
+/// What the accept loops of one worker use.
+#[derive(Debug)]
+pub(in crate::data) struct Acceptor {
+    services: Rc<Services>,
+    handover: HandoverSender,
+    /// Open connections allowed over all workers.
+    connection_limit: usize,
+}
+
+impl Acceptor {
+    pub(in crate::data) fn new(
+        services: Rc<Services>,
+        handover: HandoverSender,
+        connection_limit: usize,
+    ) -> Self {
+        Self {
+            services,
+            handover,
+            connection_limit,
+        }
+    }
+
+    fn worker(&self) -> &Rc<WorkerContext> {
+        self.services.worker()
+    }
+}
+
 /// Accepts on every listener that comes, until a stop. `started` is dropped once those that were
 /// there at the start are being accepted on.
 pub(in crate::data) async fn run(
-    services: Rc<Services>,
+    acceptor: Rc<Acceptor>,
     mut listeners: ListenerReceiver,
     mut phase: PhaseReceiver,
     started: mpsc::Sender<Infallible>,
 ) {
     let mut loops = JoinSet::new();
     let for_loops = phase.clone();
-    let accept = |listener| accept(Rc::clone(&services), listener, for_loops.clone());
+    let accept = |listener| accept(Rc::clone(&acceptor), listener, for_loops.clone());
     while let Ok(listener) = listeners.try_recv() {
         loops.spawn_local(accept(listener));
     }
@@ -51,14 +83,14 @@ pub(in crate::data) async fn run(
     }
     listeners.close();
     while listeners.recv().await.is_some() {
-        services.worker().shared.accept_loop_ended();
+        acceptor.worker().shared.accept_loop_ended();
     }
     while loops.join_next().await.is_some() {}
 }
 
 /// Accepts until a stop or a reload closes the listener, then takes what the kernel still holds:
 /// those clients believe that they are connected.
-async fn accept(services: Rc<Services>, listener: Listener, phase: PhaseReceiver) {
+async fn accept(acceptor: Rc<Acceptor>, listener: Listener, phase: PhaseReceiver) {
     let Listener {
         service,
         socket,
@@ -66,20 +98,20 @@ async fn accept(services: Rc<Services>, listener: Listener, phase: PhaseReceiver
     } = listener;
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => {
-            accept_until_closed(&services, service, &socket, closed, phase).await;
+            accept_until_closed(&acceptor, service, &socket, closed, phase).await;
             socket.into_std()
         }
         Err(error) => Err(error),
     };
     match socket {
-        Ok(socket) => accept_waiting(&services, service, &socket),
+        Ok(socket) => accept_waiting(&acceptor, service, &socket),
         Err(error) => tracing::error!(%error, "cannot accept what is waiting"),
     }
-    services.worker().shared.accept_loop_ended();
+    acceptor.worker().shared.accept_loop_ended();
 }
 
 async fn accept_until_closed(
-    services: &Services,
+    acceptor: &Acceptor,
     service: ServiceId,
     listener: &TcpListener,
     closed: CancellationToken,
@@ -95,24 +127,24 @@ async fn accept_until_closed(
         };
         match accepted {
             Ok((stream, peer)) => {
-                log_recovery(services.worker(), pause.reset());
-                admit(services, service, stream, peer);
+                log_recovery(acceptor.worker(), pause.reset());
+                admit(acceptor, service, stream, peer);
             }
-            Err(error) => rest(services.worker(), &error, &mut pause).await,
+            Err(error) => rest(acceptor.worker(), &error, &mut pause).await,
         }
     }
 }
 
 /// Empties the kernel's queue. Asks the system itself: the runtime may stop early, by its budget
 /// or by what it remembers of the socket's readiness.
-fn accept_waiting(services: &Services, service: ServiceId, listener: &std::net::TcpListener) {
+fn accept_waiting(acceptor: &Acceptor, service: ServiceId, listener: &std::net::TcpListener) {
     loop {
         let accepted = listener.accept().and_then(|(stream, peer)| {
             stream.set_nonblocking(true)?;
             Ok((TcpStream::from_std(stream)?, peer))
         });
         match accepted {
-            Ok((stream, peer)) => admit(services, service, stream, peer),
+            Ok((stream, peer)) => admit(acceptor, service, stream, peer),
             Err(error) if accept_retry(&error) == AcceptRetry::AtOnce => {}
             // Nothing is waiting any more, or there is no file for it.
             Err(_would_block_or_exhausted) => return,
@@ -122,17 +154,17 @@ fn accept_waiting(services: &Services, service: ServiceId, listener: &std::net::
 
 /// Serves the connections that other workers hand over.
 pub(in crate::data) async fn receive(
-    services: Rc<Services>,
+    acceptor: Rc<Acceptor>,
     mut handed_over: mpsc::Receiver<Accepted<std::net::TcpStream>>,
     mut phase: PhaseReceiver,
 ) {
-    let worker = Rc::clone(services.worker());
+    let worker = Rc::clone(acceptor.worker());
     loop {
         tokio::select! {
             Some(accepted) = handed_over.recv() => {
                 let slot = ConnectionSlot::taken(&worker, accepted.client);
                 match TcpStream::from_std(accepted.stream) {
-                    Ok(stream) => start(&services, slot, accepted.service, accepted.peer, stream),
+                    Ok(stream) => start(&acceptor, slot, accepted.service, accepted.peer, stream),
                     Err(error) => tracing::error!(%error, "cannot take over a connection"),
                 }
             }
@@ -146,10 +178,10 @@ pub(in crate::data) async fn receive(
 }
 
 /// Counts an accepted connection and gives it to the worker that should have it.
-fn admit(services: &Services, service: ServiceId, stream: TcpStream, peer: SocketAddr) {
-    let worker = services.worker();
+fn admit(acceptor: &Acceptor, service: ServiceId, stream: TcpStream, peer: SocketAddr) {
+    let worker = acceptor.worker();
     let refuse = |cause| worker.state().stats.closed(cause).increment();
-    if worker.shared.open_connections() >= worker.connection_limit {
+    if worker.shared.open_connections() >= acceptor.connection_limit {
         return refuse(CloseCause::ConnectionLimit);
     }
     let Some(client) = worker.shared.clients.enter(peer.ip()) else {
@@ -166,30 +198,29 @@ fn admit(services: &Services, service: ServiceId, stream: TcpStream, peer: Socke
         stream,
         client,
     };
-    let Some(accepted) = worker
+    let Some(accepted) = acceptor
         .handover
         .place(worker.index, accepted, &worker.shared)
     else {
         return;
     };
     let slot = ConnectionSlot::taken(worker, accepted.client);
-    start(services, slot, service, peer, accepted.stream);
+    start(acceptor, slot, service, peer, accepted.stream);
 }
 
 fn start(
-    services: &Services,
+    acceptor: &Acceptor,
     slot: ConnectionSlot,
     service: ServiceId,
     peer: IpAddr,
     stream: TcpStream,
 ) {
-    let service = services.of(service);
-    task::spawn_local(downstream::serve(
-        slot,
-        service,
-        peer,
-        Transport::Tcp(stream),
-    ));
+    let service = acceptor.services.of(service);
+    task::spawn_local(async move {
+        let transport = Transport::Tcp(stream);
+        let cause = downstream::serve(slot.worker(), service, peer, transport).await;
+        slot.release(cause);
+    });
 }
 
 async fn rest(worker: &WorkerContext, error: &std::io::Error, pause: &mut AcceptPause) {
@@ -214,7 +245,7 @@ fn log_recovery(worker: &WorkerContext, pauses: u32) {
 /// A counted place among the open connections; given back when it is dropped, whatever ends the
 /// connection.
 #[derive(Debug)]
-pub(in crate::data) struct ConnectionSlot {
+struct ConnectionSlot {
     worker: Rc<WorkerContext>,
     _client: ClientPlace,
     cause: CloseCause,
@@ -232,12 +263,12 @@ impl ConnectionSlot {
     }
 
     /// The worker that serves the connection.
-    pub(in crate::data) fn worker(&self) -> &Rc<WorkerContext> {
+    fn worker(&self) -> &Rc<WorkerContext> {
         &self.worker
     }
 
     /// Gives the place back.
-    pub(in crate::data) fn release(mut self, cause: CloseCause) {
+    fn release(mut self, cause: CloseCause) {
         self.cause = cause;
     }
 }

@@ -4,6 +4,6 @@
 mod accept;
 mod placement;
 
-pub(in crate::data) use accept::{ConnectionSlot, receive, run};
+pub(in crate::data) use accept::{Acceptor, receive, run};
 pub(in crate::data) use placement::HandoverSender;
 pub use placement::{Handover, handovers};

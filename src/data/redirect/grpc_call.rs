@@ -18,14 +18,13 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     data::{
-        downstream::head_bytes,
+        outcome::CallCount,
         redirect::{
             CallError, RedirectWorker, deadline,
             message::{Decoded, Fit, MESSAGE_BYTES_MAX, Received, decode, encode},
             tonic_call::{Incoming, TonicCall},
         },
-        service::CallCount,
-        stream::Turn,
+        stream::{Turn, head_bytes},
     },
     proto::{REDIRECT_PATH, SERVICE},
 };

@@ -8,9 +8,9 @@ use percent_encoding::percent_decode_str;
 use crate::{
     data::{
         answer::{self, Asked, asks_to_keep},
-        downstream::Connection,
+        connection::Connection,
+        outcome::{CallCount, Ending, Outcome},
         redirect::{CallError, RedirectWorker, send_json},
-        service::{CallCount, Ending, Outcome},
         stream::{MessageStream, Turn},
     },
     message::{Kind, RequestHead, host_of},

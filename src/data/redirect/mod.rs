@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use crate::{
     data::{
         answer::{self, Asked},
+        context::WorkerContext,
         fault::Fault,
         stream::{MessageStream, Turn},
-        worker::WorkerContext,
     },
     message::Kind,
     redirect::RejectReason,

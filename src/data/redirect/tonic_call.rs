@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::{
     data::{
+        outcome::CallCount,
         redirect::{CallError, RedirectWorker, grpc_routes::RoutesFuture},
-        service::CallCount,
         stream::Turn,
     },
     redirect::RejectReason,

@@ -143,3 +143,23 @@ pub(super) fn append(headers: &mut HeaderMap, name: &[u8], value: Bytes) {
         headers.append(name, value);
     }
 }
+
+/// The size of a request's header list.
+pub(in crate::data) fn head_bytes<B>(request: &Request<B>) -> u64 {
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+    let authority = request
+        .uri()
+        .authority()
+        .map_or(0, |authority| authority.as_str().len());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let pseudo = request.method().as_str().len() + authority + target + PSEUDO_NAMES_BYTES;
+    (fields.sum::<usize>() + pseudo) as u64
+}
+
+const FIELD_OVERHEAD: usize = 32;
+/// `:method`, `:scheme`, `:authority` and `:path`, with `https` and the overhead of four fields.
+const PSEUDO_NAMES_BYTES: usize = 7 + 7 + 10 + 5 + 5 + 4 * FIELD_OVERHEAD;

@@ -25,7 +25,9 @@ mod write_buffer;
 
 pub(in crate::data) use http1::{HeadRead, Http1Stream};
 pub(in crate::data) use http2::Http2Stream;
-pub(in crate::data) use http2_heads::{read_request, read_response, to_request, to_response};
+pub(in crate::data) use http2_heads::{
+    head_bytes, read_request, read_response, to_request, to_response,
+};
 pub(in crate::data) use pump::{Pumped, pump};
 pub(in crate::data) use scratch::{Outlet, Scratch, Turn};
 pub(in crate::data) use write_buffer::WriteBuffer;

@@ -4,9 +4,9 @@ use std::{rc::Rc, sync::Arc};
 
 use crate::{
     data::{
+        context::UpstreamRef,
         fault::Fault,
         upstream::{ConnPool, UpstreamConnection},
-        worker::UpstreamRef,
     },
     net::{DialError, Dialing, dial},
     state::{Backend, Upstream},
