@@ -1,5 +1,5 @@
 # What CI runs, one target each. `make check` is all of it but the conformance and load runs.
-.PHONY: build run test check fmt clippy doc fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up deny
+.PHONY: build run test check fmt clippy doc fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up deny soak
 
 CARGO ?= cargo
 
@@ -47,6 +47,10 @@ autobahn: build
 # Real wrk and h2load against the load balancer while it reloads, restarts and loses backends. SECONDS_OF_LOAD=60 for a long run.
 load: build
 	tests/load/run
+
+# Everything at once for ten minutes, then memory and descriptors must be back. By hand. SOAK_SECONDS=60 for a short one.
+soak: build
+	tests/load/soak
 
 # Licences, sources and duplicate versions (needs cargo-deny).
 deny:

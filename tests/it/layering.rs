@@ -95,6 +95,10 @@ fn paths_are_absolute() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut wrong = Vec::new();
     for file in rust_files(&root) {
+        if file.to_string_lossy().contains("tests") {
+            // A test module sees the files beside it.
+            continue;
+        }
         let text = fs::read_to_string(&file).unwrap();
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();

@@ -14,7 +14,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const EVENTS: usize = 16;
 const EVENT: &str = "5\r\nevent\r\n";
 const END: &str = "0\r\n\r\n";
-const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+/// These backends answer once on a connection.
+const HEAD: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
 const UPLOAD: &str =
     "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nup\r\n";
 

@@ -46,7 +46,13 @@ impl Exchange {
         self.is_last |= framing == Framing::UntilEnd;
         self.ends_by_close = framing == Framing::UntilEnd;
         match client.send_response(turn, framing, self.request.gets_trailers) {
-            Ok(()) => Step::Go(Stage::Relay(acquired)),
+            Ok(()) => {
+                if framing == Framing::Empty {
+                    // The client has all of it, even if the backend has not ended yet.
+                    self.settle(None);
+                }
+                Step::Go(Stage::Relay(acquired))
+            }
             Err(_gone) => self.break_off(turn, client, Fault::ClientClosed),
         }
     }
