@@ -61,7 +61,6 @@ async fn a_head_far_over_the_limit_is_refused() {
         let (too_large, other, app) = outcomes(bytes, false).await;
         seen.push((bytes, too_large, other, app.metric(HEAD_LIMIT).await));
     }
-    println!("{seen:#?}");
     for (bytes, too_large, ..) in seen {
         assert!(
             matches!(too_large, Outcome::Status(431) | Outcome::GoAway(1..)),
