@@ -66,7 +66,12 @@ async fn a_grpc_stream_may_be_longer_than_any_of_its_messages() {
     assert_eq!(answer.code(), 0, "{answer:?}");
     let seen = backend.requests().remove(0);
     let whole = message(LIMIT).repeat(20);
-    assert!(seen.body == whole, "{} of {} bytes", seen.body.len(), whole.len());
+    assert!(
+        seen.body == whole,
+        "{} of {} bytes",
+        seen.body.len(),
+        whole.len()
+    );
     for before in [0, 5] {
         let mut messages = vec![message(100); before];
         messages.push(message(LIMIT + 1));
@@ -78,5 +83,9 @@ async fn a_grpc_stream_may_be_longer_than_any_of_its_messages() {
         later.all(|seen| matches!(seen.end, RequestEnd::Reset(_)))
     })
     .await;
-    assert_eq!(app.metric("weir_http_faults_total{cause=\"body_limit\"}").await, 2);
+    assert_eq!(
+        app.metric("weir_http_faults_total{cause=\"body_limit\"}")
+            .await,
+        2
+    );
 }

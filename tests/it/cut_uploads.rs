@@ -46,7 +46,9 @@ async fn an_upload_that_is_reset_is_never_whole() {
                     client.send(&[begun, reset].concat()).await;
                 }
                 // Whatever was sent before has been looked at when this is answered.
-                client.send(&headers(3, true, &crate::support::raw_http2::GET)).await;
+                client
+                    .send(&headers(3, true, &crate::support::raw_http2::GET))
+                    .await;
                 assert_eq!(client.outcome(3).await, Outcome::Status(200));
                 app.until_metric("weir_calls_in_flight", 0).await;
                 let (whole, _) = backend.seen();

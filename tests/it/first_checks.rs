@@ -54,7 +54,10 @@ async fn a_request_is_refused_soon_after_the_first_check_fails() {
         assert!(waited < Duration::from_secs(4), "{waited:?}");
         assert!(waited > SLOW / 2, "{waited:?}");
         eventually("only checks", async || {
-            backend.requests().iter().all(|seen| seen.target == "/health")
+            backend
+                .requests()
+                .iter()
+                .all(|seen| seen.target == "/health")
         })
         .await;
         let no_backend = "weir_http_faults_total{cause=\"no_backend\"}";

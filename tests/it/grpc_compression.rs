@@ -69,7 +69,12 @@ async fn the_limit_of_a_message_holds_once_it_is_decompressed() {
         let longest = message(&"v".repeat(LIMIT - 4));
         assert_eq!(longest.len(), LIMIT);
         let answer = call(&client, encoding, &longest).await;
-        assert_eq!(answer.code(), INVALID_ARGUMENT, "{encoding}: {}", answer.message());
+        assert_eq!(
+            answer.code(),
+            INVALID_ARGUMENT,
+            "{encoding}: {}",
+            answer.message()
+        );
         for length in [LIMIT + 1, 1 << 20, 64 << 20] {
             let bomb = message(&"v".repeat(length));
             let answer = call(&client, encoding, &bomb).await;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{End, Ending, KeptClient, PairedBackend, Protocol, RecordingBackend, Reply, ok, start_balancer};
+use crate::support::{
+    End, Ending, KeptClient, PairedBackend, Protocol, RecordingBackend, Reply, ok, start_balancer,
+};
 
 const REQUESTS: [&str; 3] = [
     "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -30,7 +32,11 @@ async fn a_client_that_sends_no_more_gets_its_response() {
         client.send(request).await;
         client.stream.shutdown().await.unwrap();
         let answer = client.answer().await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, "fine"), "{request}");
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (200, "fine"),
+            "{request}"
+        );
         assert_eq!(client.rest().await, (Vec::new(), End::Closed));
     }
     assert_eq!(backend.requests().len(), REQUESTS.len());

@@ -20,7 +20,10 @@ async fn a_connection_is_kept_where_the_client_asks() {
             .await;
         let answer = client.answer().await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "fine"));
-        assert!(answer.head.contains("\r\nconnection: keep-alive\r\n"), "{answer:?}");
+        assert!(
+            answer.head.contains("\r\nconnection: keep-alive\r\n"),
+            "{answer:?}"
+        );
     }
     // Without it the response is the last.
     client.send("GET / HTTP/1.0\r\nHost: x\r\n\r\n").await;
@@ -44,7 +47,10 @@ async fn a_response_without_a_length_arrives_whole() {
         let (app, mut client) = before(&backend).await;
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let head = client.head().await;
-        assert!(head.contains("\r\ntransfer-encoding: chunked\r\n"), "{head}");
+        assert!(
+            head.contains("\r\ntransfer-encoding: chunked\r\n"),
+            "{head}"
+        );
         assert_eq!(client.rest_of(&head).await, "hello, world");
         // The client's connection goes on.
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -52,7 +58,10 @@ async fn a_response_without_a_length_arrives_whole() {
         assert_eq!(client.rest_of(&head).await, "hello, world");
 
         let answer = ask(Protocol::Http2, app.http.unwrap(), &Ask::get("/")).await;
-        assert!(answer.is_whole && answer.body == b"hello, world", "{answer:?}");
+        assert!(
+            answer.is_whole && answer.body == b"hello, world",
+            "{answer:?}"
+        );
 
         for connection in ["", "Connection: keep-alive\r\n"] {
             let mut client = KeptClient::connect(app.http.unwrap()).await;
@@ -73,8 +82,10 @@ async fn a_response_without_a_length_arrives_whole() {
 async fn a_response_in_chunks_reaches_an_http10_client_until_the_end() {
     let backend = RecordingBackend::scripted(|mut wire| async move {
         while wire.request().await.is_some() {
-            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
-                .await;
+            wire.send(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            )
+            .await;
         }
     });
     let backend = backend.await;
@@ -83,7 +94,10 @@ async fn a_response_in_chunks_reaches_an_http10_client_until_the_end() {
         .send("GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n")
         .await;
     let head = client.head().await;
-    assert!(!head.contains("transfer-encoding") && !head.contains("keep-alive"), "{head}");
+    assert!(
+        !head.contains("transfer-encoding") && !head.contains("keep-alive"),
+        "{head}"
+    );
     assert_eq!(client.rest().await, (b"hello".to_vec(), End::Closed));
 }
 

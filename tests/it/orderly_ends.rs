@@ -10,9 +10,9 @@ use tokio::{
 };
 
 use crate::support::{
-    End, RecordingBackend, read_to_end,
+    End, RecordingBackend,
     raw_http2::{GET, GOAWAY, PING, SETTINGS, frame, frames, headers},
-    start_balancer,
+    read_to_end, start_balancer,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -34,6 +34,23 @@ async fn a_flood_ends_in_enhance_your_calm() {
     }
 }
 
+/// The limit holds while more comes, and though the client takes none of the answers.
+#[tokio::test]
+async fn a_client_that_floods_and_reads_nothing_is_cut_at_once() {
+    let backend = RecordingBackend::replying("fine").await;
+    let app = start_balancer(&[backend.url()], "", "", "");
+    for (name, bytes) in floods() {
+        let mut client = RawHttp2::connect(app.http.unwrap(), &[]).await;
+        let burst = bytes.repeat(100);
+        let mut sent = 0;
+        while sent < 1_000_000 && client.send(&burst).await {
+            sent += 100;
+        }
+        let code = client.goaway().await;
+        assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{name} after {sent}");
+    }
+}
+
 #[tokio::test]
 async fn nine_hundred_at_once_are_no_flood() {
     let backend = RecordingBackend::replying("fine").await;

@@ -74,7 +74,11 @@ async fn clients_that_do_not_read_freeze_no_other_response() {
 }
 
 /// Begins an upload of which as much is sent as the windows allow.
-async fn upload(client: &GrpcClient, path: &str, bytes: usize) -> (ResponseFuture, SendStream<Bytes>) {
+async fn upload(
+    client: &GrpcClient,
+    path: &str,
+    bytes: usize,
+) -> (ResponseFuture, SendStream<Bytes>) {
     let mut requests = client.requests.clone().ready().await.unwrap();
     let request = Request::post(format!("http://web.example{path}"));
     let request = request.body(()).unwrap();

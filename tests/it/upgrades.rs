@@ -109,8 +109,10 @@ async fn much_flows_both_ways_at_once() {
 async fn a_request_to_switch_may_have_a_body() {
     let backend = RecordingBackend::scripted(|mut wire| async move {
         wire.request().await;
-        wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
-            .await;
+        wire.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+        )
+        .await;
         while let Some(bytes) = wire.bytes().await {
             wire.send(bytes).await;
         }
@@ -141,7 +143,11 @@ async fn a_request_to_switch_may_have_a_body() {
         let received = backend.received().pop().unwrap();
         let received = String::from_utf8(received).unwrap();
         assert!(received.contains(body), "{received}");
-        assert!(received.ends_with("\r\n\r\naGET / HTTP/1.1\r\n\r\n") || received.ends_with("}aGET / HTTP/1.1\r\n\r\n"), "{received}");
+        assert!(
+            received.ends_with("\r\n\r\naGET / HTTP/1.1\r\n\r\n")
+                || received.ends_with("}aGET / HTTP/1.1\r\n\r\n"),
+            "{received}"
+        );
         cases += 1;
     }
     assert_eq!(cases, 2);

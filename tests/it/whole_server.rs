@@ -21,7 +21,11 @@ async fn the_balancer_answers_it_itself_and_the_connection_goes_on() {
         assert!(!answer.head.contains("connection: close"), "{answer:?}");
         assert_eq!(client.get("/next").await.body, "fine");
     }
-    let targets: Vec<String> = backend.requests().into_iter().map(|seen| seen.target).collect();
+    let targets: Vec<String> = backend
+        .requests()
+        .into_iter()
+        .map(|seen| seen.target)
+        .collect();
     assert_eq!(targets, ["/next", "/next"]);
 }
 
