@@ -155,3 +155,30 @@ async fn odd_characters_in_a_target_reach_an_http2_backend() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// A client must not be able to take backends out of service.
+#[tokio::test]
+async fn a_target_that_http2_cannot_carry_ejects_no_backend() {
+    let answering = || {
+        RecordingBackend::scripted(|mut wire| async move {
+            wire.speak_http2(&[], |_nth, stream| vec![raw_http2::ok(stream)])
+                .await;
+        })
+    };
+    let backends = [answering().await, answering().await];
+    let urls = backends
+        .each_ref()
+        .map(|backend| format!("h2c://{}", backend.addr));
+    let policy = "    ejection: { consecutive_failures: 3, base_time: 60s }\n";
+    let app = start_balancer(&urls, policy, "", "");
+    for _ in 0..10 {
+        status(&app, Protocol::Http1, "/a<b").await;
+    }
+    for url in &urls {
+        for name in ["failures_total", "ejections_total"] {
+            let name = format!("weir_backend_{name}{{upstream=\"app\",backend=\"{url}\"}}");
+            assert_eq!(app.metric(&name).await, 0, "{name}");
+        }
+    }
+    assert_eq!(status(&app, Protocol::Http1, "/").await, 200);
+}
