@@ -119,3 +119,25 @@ async fn a_client_that_writes_first_gets_the_answer() {
     }
     assert_eq!(cases, 5);
 }
+
+/// The rest of the upload stays unread, so the client must not send another request behind it.
+#[tokio::test]
+async fn an_early_answer_says_that_the_connection_closes() {
+    let http1 = RecordingBackend::scripted(|mut wire| async move {
+        while wire.head().await.is_some() {
+            wire.send(crate::support::ok("early")).await;
+        }
+    });
+    let http1 = http1.await;
+    let early = Http2Script::ReplyEarly(Bytes::from_static(b"early"));
+    let http2 = Http2Backend::start(early).await;
+    for url in [http1.url(), http2.url()] {
+        let app = start_balancer(std::slice::from_ref(&url), "", "", "");
+        let mut client = KeptClient::connect(app.http.unwrap()).await;
+        client.send(BEGUN).await;
+        let head = client.head().await;
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        assert!(head.contains("\r\nconnection: close\r\n"), "{url}: {head}");
+        assert_eq!(client.rest_of(&head).await, "early", "{url}");
+    }
+}

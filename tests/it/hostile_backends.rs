@@ -34,7 +34,7 @@ async fn status(app: &TestApp, client: Protocol) -> u16 {
 }
 
 /// An address that takes connections only until its queue is full, and so never answers.
-async fn unreachable() -> (Vec<TcpStream>, tokio::net::TcpListener) {
+pub async fn unreachable() -> (Vec<TcpStream>, tokio::net::TcpListener) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();

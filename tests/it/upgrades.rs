@@ -104,6 +104,55 @@ async fn much_flows_both_ways_at_once() {
     let _writer = sending.await.unwrap().unwrap();
 }
 
+/// The body belongs to the request, and what follows it to the tunnel.
+#[tokio::test]
+async fn a_request_to_switch_may_have_a_body() {
+    let backend = RecordingBackend::scripted(|mut wire| async move {
+        wire.request().await;
+        wire.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+        )
+        .await;
+        while let Some(bytes) = wire.bytes().await {
+            wire.send(bytes).await;
+        }
+    });
+    let backend = backend.await;
+    let app = start_balancer(&[backend.url()], "", "    upgrades: [tcp]\n", "");
+    let body = "{\"Detach\":false,\"Tty\":true}";
+    let mut cases = 0;
+    for framing in [
+        format!("Content-Length: {}\r\n\r\n{body}", body.len()),
+        format!(
+            "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        ),
+    ] {
+        let mut client = KeptClient::connect(app.http.unwrap()).await;
+        client
+            .send(format!(
+                "POST /exec HTTP/1.1\r\nHost: web.example\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+                 Content-Type: application/json\r\n{framing}"
+            ))
+            .await;
+        let head = client.head().await;
+        assert!(head.starts_with("http/1.1 101"), "{head}");
+        for text in ["a", "GET / HTTP/1.1\r\n\r\n"] {
+            echoes(&mut client, text).await;
+        }
+        let received = backend.received().pop().unwrap();
+        let received = String::from_utf8(received).unwrap();
+        assert!(received.contains(body), "{received}");
+        assert!(
+            received.ends_with("\r\n\r\naGET / HTTP/1.1\r\n\r\n")
+                || received.ends_with("}aGET / HTTP/1.1\r\n\r\n"),
+            "{received}"
+        );
+        cases += 1;
+    }
+    assert_eq!(cases, 2);
+}
+
 /// CVE-2026-2833: what comes behind the head waits until the backend agreed.
 #[tokio::test]
 async fn nothing_behind_the_head_goes_on_before_the_backend_agreed() {

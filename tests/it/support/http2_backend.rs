@@ -54,6 +54,8 @@ pub enum RequestEnd {
 pub enum Http2Script {
     /// Reads the request and answers 200.
     Reply(Reply),
+    /// Reads the request and answers 200 with as many bytes as its target says, as in `/1000`.
+    Sized,
     /// Answers 200 with this body, and reads nothing of the request's.
     ReplyEarly(Bytes),
     /// Refuses the stream: nothing was done.
@@ -208,8 +210,13 @@ async fn answer(
     seen: Arc<Mutex<Seen>>,
 ) -> Then {
     let (head, body) = request.into_parts();
+    let target = head.uri.path().to_owned();
     let index = note_head(head, connection, &seen);
     let reply = match script {
+        Http2Script::Sized => Reply {
+            body: vec![b'x'; target[1..].parse().unwrap()].into(),
+            ..Reply::default()
+        },
         Http2Script::Reply(reply) | Http2Script::GoAwayAfter(_, reply) => reply,
         Http2Script::RefuseFirst(count, reply) if index >= count => reply,
         Http2Script::Refuse | Http2Script::RefuseFirst(..) => {

@@ -69,6 +69,28 @@ impl KeptClient {
         }
     }
 
+    /// The body that a head announces, in chunks or by its length.
+    pub async fn rest_of(&mut self, head: &str) -> String {
+        if let Some(length) = head.split("content-length: ").nth(1) {
+            let length = length.split("\r\n").next().unwrap().parse().unwrap();
+            return self.text(length).await;
+        }
+        assert!(head.contains("transfer-encoding: chunked"), "{head}");
+        let mut body = String::new();
+        loop {
+            let mut line = String::new();
+            while !line.ends_with("\r\n") {
+                line += &self.text(1).await;
+            }
+            let length = usize::from_str_radix(line.trim_end(), 16).unwrap();
+            let chunk = self.text(length + 2).await;
+            body += chunk.strip_suffix("\r\n").unwrap();
+            if length == 0 {
+                return body;
+            }
+        }
+    }
+
     /// The next head, in lower case.
     pub async fn head(&mut self) -> String {
         loop {

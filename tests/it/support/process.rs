@@ -171,6 +171,17 @@ impl Process {
         prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
     }
 
+    /// Lets it open no file besides those that it has.
+    pub fn take_files_away(&self) {
+        let taken = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let name = |entry: std::fs::DirEntry| entry.file_name().into_string().unwrap();
+        let taken: Vec<u64> = taken
+            .map(|entry| name(entry.unwrap()).parse().unwrap())
+            .collect();
+        let lowest_free = (0..).find(|file| !taken.contains(file)).unwrap();
+        self.limit_open_files(lowest_free);
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
     }
