@@ -58,6 +58,11 @@ impl Prober {
         let mut first = true;
         loop {
             let failure = self.probe().await.err();
+            if failure.as_ref().is_some_and(ProbeFailure::is_local) {
+                // It says nothing of the backend.
+                sleep(self.check.interval / 4).await;
+                continue;
+            }
             let result = match failure {
                 None => Health::Healthy,
                 Some(_) => Health::Unhealthy,
@@ -219,6 +224,21 @@ pub(super) enum ProbeFailure {
     Malformed,
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+}
+
+impl ProbeFailure {
+    /// Whether this process lacked what a probe needs: files, ports, buffers.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.is_local(),
+            Self::Http(_)
+            | Self::Status(_)
+            | Self::GrpcStatus(_)
+            | Self::NotServing(_)
+            | Self::Malformed
+            | Self::Timeout(_) => false,
+        }
+    }
 }
 
 const USER_AGENT: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));

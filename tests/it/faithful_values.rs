@@ -110,11 +110,11 @@ async fn status(app: &TestApp, client: Protocol, target: &str) -> u16 {
 }
 
 /// What a backend of HTTP/1.1 sees of each target.
-async fn check_odd_targets(client: Protocol) {
+async fn check_odd_targets(client: Protocol, targets: &[&'static str]) {
     let backend = RecordingBackend::replying("fine").await;
     let app = start_balancer(&[backend.url()], "", "", "");
     let mut wrong = Vec::new();
-    for target in ODD {
+    for &target in targets {
         let before = backend.requests().len();
         let status = status(&app, client, target).await;
         let seen = backend.requests().split_off(before).into_iter();
@@ -128,12 +128,13 @@ async fn check_odd_targets(client: Protocol) {
 
 #[tokio::test]
 async fn odd_characters_in_a_target_of_http1_reach_the_backend() {
-    check_odd_targets(Protocol::Http1).await;
+    check_odd_targets(Protocol::Http1, &ODD).await;
 }
 
+/// The `h2` crate takes `<`, `>` and `"` in a query for a malformed request.
 #[tokio::test]
 async fn odd_characters_in_a_target_of_http2_reach_the_backend() {
-    check_odd_targets(Protocol::Http2).await;
+    check_odd_targets(Protocol::Http2, &["/a|b", "/a^b", "/a?b|c^d"]).await;
 }
 
 /// `h2` takes some of them for a malformed request, so the backend is one that looks at no target.

@@ -73,7 +73,7 @@ fn settings(max_concurrent_streams: u32, max_header_size: u32) -> server::Builde
         .max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
         // `h2` answers longer heads by itself, unseen. Those up to here are answered, counted and
         // logged by the service.
-        .max_header_list_size(max_header_size.saturating_mul(HEADS_READ_FACTOR))
+        .max_header_list_size(max_header_size.max(HEAD_BYTES_READ_MAX))
         .max_frame_size(FRAME_BYTES_MAX)
         .initial_window_size(STREAM_WINDOW_BYTES)
         // All streams at once, so that uploads which stand still never stop another.
@@ -451,7 +451,7 @@ fn spread(duration: Duration) -> Duration {
 const PENDING_RESETS_MAX: usize = 20;
 const LOCAL_RESETS_MAX: usize = 1024;
 const FRAME_BYTES_MAX: u32 = 16 * 1024;
-const HEADS_READ_FACTOR: u32 = 4;
+const HEAD_BYTES_READ_MAX: u32 = 1 << 20;
 /// A message of the redirect service's longest size and its prefix fit.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024 + 16;
 /// The largest window that there is (RFC 9113 section 6.9.1).

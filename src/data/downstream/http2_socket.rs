@@ -107,12 +107,14 @@ impl AsyncRead for Http2Socket {
             shared.prefix.drain(..count);
             return Poll::Ready(Ok(()));
         }
+        if shared.flooded.is_err() {
+            // Nothing more is read, so that the GOAWAY is not stuck behind answers to the flood.
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut shared.transport).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();
-        if shared.flooded.is_ok() {
-            shared.flooded = shared.meter.follow(read, Instant::now());
-        }
+        shared.flooded = shared.meter.follow(read, Instant::now());
         Poll::Ready(Ok(()))
     }
 }

@@ -7,6 +7,8 @@ use http::{
     request, response, uri,
 };
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use crate::{
     config::Scheme,
     data::stream::scratch::Arena,
@@ -71,8 +73,7 @@ pub(in crate::data) fn to_request(
     let share = |part: &[u8]| share(&whole, head.as_http1(), part);
     target.authority =
         uri::Authority::from_maybe_shared(share(head.fields().first(Kind::Host)?)).ok();
-    let path = share(head.path_and_query().as_bytes());
-    target.path_and_query = Some(uri::PathAndQuery::from_maybe_shared(path).ok()?);
+    target.path_and_query = Some(path_and_query(head, share)?);
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(head.method()).ok()?;
     *request.uri_mut() = Uri::from_parts(target).ok()?;
@@ -87,6 +88,28 @@ pub(in crate::data) fn to_request(
     }
     Some(request)
 }
+
+/// The target. Characters that HTTP/1.1 clients leave unescaped and the `http` crate refuses are
+/// escaped, as browsers do.
+fn path_and_query(head: &RequestHead, share: impl Fn(&[u8]) -> Bytes) -> Option<uri::PathAndQuery> {
+    let target = head.path_and_query();
+    if let Ok(same) = uri::PathAndQuery::from_maybe_shared(share(target.as_bytes())) {
+        return Some(same);
+    }
+    let escaped = utf8_percent_encode(target, REFUSED).to_string();
+    uri::PathAndQuery::try_from(escaped).ok()
+}
+
+const REFUSED: &AsciiSet = &CONTROLS
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The head of a response for a client.
 pub(in crate::data) fn to_response(head: &ResponseHead, arena: &mut Arena) -> Response<()> {
