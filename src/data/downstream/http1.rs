@@ -14,6 +14,7 @@ use crate::{
     data::{
         answer::Asked,
         connection::Connection,
+        downstream::http1_ending::LINGER_BYTES_MAX,
         fault::Fault,
         outcome::{Ending, Outcome},
         service::{Call, Service, Started},
@@ -38,7 +39,7 @@ pub(super) struct Http1Connection {
 }
 
 /// Where a connection is.
-enum State {
+pub(super) enum State {
     /// It waits for a request.
     Idle { since: Instant },
     /// The head of a request has begun.
@@ -59,7 +60,7 @@ enum State {
 
 /// What follows an answer.
 #[derive(Clone, Copy, Debug)]
-enum Then {
+pub(super) enum Then {
     NextRequest,
     /// The connection ends unless the client is still sending.
     Close(CloseCause),
@@ -68,7 +69,7 @@ enum Then {
 }
 
 /// What a state says.
-enum Step {
+pub(super) enum Step {
     Go(State),
     Wait(State),
     End(CloseCause),
@@ -136,7 +137,7 @@ impl Http1Connection {
         }
     }
 
-    fn http1(&mut self) -> &mut Http1Stream {
+    pub(super) fn http1(&mut self) -> &mut Http1Stream {
         match &mut self.stream {
             MessageStream::Http1(stream) => stream,
             MessageStream::Http2(_) => unreachable!("made with an HTTP/1.1 stream"),
@@ -264,64 +265,6 @@ impl Http1Connection {
         })
     }
 
-    fn poll_flush(&mut self, turn: &mut Turn<'_, '_>, since: Instant, then: Then) -> Step {
-        match self.http1().poll_flush(turn.cx) {
-            Poll::Pending => Step::Wait(State::Flushing { since, then }),
-            Poll::Ready(Err(_gone)) => Step::End(CloseCause::ConnectionError),
-            Poll::Ready(Ok(())) => match then {
-                Then::NextRequest => Step::Go(State::idle(turn.now)),
-                Then::Close(cause) if !self.is_sending(turn) => Step::End(cause),
-                Then::Close(cause) => Step::Go(State::lingering(turn.now, LINGER_BYTES_MAX, cause)),
-                Then::Linger(cause, bytes) => Step::Go(State::lingering(turn.now, bytes, cause)),
-            },
-        }
-    }
-
-    /// Whether the client sent more than was read. A close would reset it, and a reset makes the
-    /// client's system throw away the last answer.
-    fn is_sending(&mut self, turn: &mut Turn<'_, '_>) -> bool {
-        if self.http1().has_unread() {
-            return true;
-        }
-        matches!(self.http1().poll_discard(turn), Poll::Ready(Ok(1..)))
-    }
-
-    /// Ends this side's direction, then reads and discards until the client ends its own, or takes
-    /// too long.
-    fn poll_linger(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        until: Instant,
-        mut bytes_left: usize,
-        cause: CloseCause,
-    ) -> Step {
-        match self.http1().poll_shutdown(turn.cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_gone)) => return Step::End(cause),
-            Poll::Pending => {
-                return Step::Wait(State::Lingering {
-                    until,
-                    bytes_left,
-                    cause,
-                });
-            }
-        }
-        loop {
-            match self.http1().poll_discard(turn) {
-                Poll::Ready(Ok(0) | Err(_)) => return Step::End(cause),
-                Poll::Ready(Ok(bytes)) if bytes > bytes_left => return Step::End(cause),
-                Poll::Ready(Ok(bytes)) => bytes_left -= bytes,
-                Poll::Pending => {
-                    return Step::Wait(State::Lingering {
-                        until,
-                        bytes_left,
-                        cause,
-                    });
-                }
-            }
-        }
-    }
-
     /// Ends a state whose time is over, or that a stop ends.
     fn look_at_the_clock(&mut self, turn: &mut Turn<'_, '_>, state: State) -> Step {
         let phase = self.connection.phase();
@@ -393,16 +336,8 @@ fn poll_tunnel(
 }
 
 impl State {
-    fn idle(since: Instant) -> Self {
+    pub(super) fn idle(since: Instant) -> Self {
         Self::Idle { since }
-    }
-
-    fn lingering(now: Instant, bytes_left: usize, cause: CloseCause) -> Self {
-        Self::Lingering {
-            until: now + LINGER_TIME_MAX,
-            bytes_left,
-            cause,
-        }
     }
 }
 
@@ -419,9 +354,5 @@ impl fmt::Debug for State {
     }
 }
 
-/// Bounds on what is read only to be thrown away. The rest of an announced body is bounded by time
-/// alone: the client looks for the answer when it has sent it.
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
-const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// What a head that has begun gets when a stop closes idle connections.
 const STOP_HEAD_TIME_MAX: Duration = Duration::from_secs(1);

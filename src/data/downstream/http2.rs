@@ -15,13 +15,15 @@ use h2::{
 };
 use http::Request;
 use slab::Slab;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use crate::{
     data::{
         connection::Connection,
         downstream::{
             header_budget::HeaderBudget,
+            http2_lifecycle::{Due, spread},
+            http2_settings::settings,
             http2_socket::Http2Socket,
             sniff::PREFACE,
             wakers::{ConnectionWaker, ReadyList, StreamWaker},
@@ -31,7 +33,6 @@ use crate::{
         timer::Timer,
     },
     net::Transport,
-    shutdown::Phase,
     state::CloseCause,
 };
 
@@ -62,51 +63,27 @@ pub(super) async fn serve(
     cause
 }
 
-/// Bounds on everything that a client can make this process hold or do.
-fn settings(max_concurrent_streams: u32, max_header_size: u32) -> server::Builder {
-    let mut settings = server::Builder::new();
-    settings
-        .max_concurrent_streams(max_concurrent_streams)
-        // Against floods of resets: the client's (CVE-2023-44487), and those that a client makes
-        // this side send (CVE-2025-8671).
-        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
-        // `h2` answers longer heads by itself, unseen. Those up to here are answered, counted and
-        // logged by the service.
-        .max_header_list_size(max_header_size.max(HEAD_BYTES_READ_MAX))
-        .max_frame_size(FRAME_BYTES_MAX)
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        // All streams at once, so that uploads which stand still never stop another.
-        .initial_connection_window_size(
-            STREAM_WINDOW_BYTES
-                .saturating_mul(max_concurrent_streams)
-                .min(CONNECTION_WINDOW_BYTES_MAX),
-        )
-        .max_send_buffer_size(SEND_BUFFER_BYTES_MAX);
-    settings
-}
-
 type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// A client connection that speaks HTTP/2.
-struct Http2Connection {
-    connection: Rc<Connection>,
+pub(super) struct Http2Connection {
+    pub(super) connection: Rc<Connection>,
     service: Service,
-    h2: server::Connection<Http2Socket, Bytes>,
+    pub(super) h2: server::Connection<Http2Socket, Bytes>,
     socket: Http2Socket,
-    streams: Slab<Stream>,
+    pub(super) streams: Slab<Stream>,
     ready: Arc<ReadyList>,
     waker: Arc<ConnectionWaker>,
     /// The same, as `h2` is polled with it.
     h2_waker: Waker,
-    lifecycle: Lifecycle,
+    pub(super) lifecycle: Lifecycle,
     headers: HeaderBudget,
     /// When it last had a stream that is no watch.
-    idle_since: Instant,
+    pub(super) idle_since: Instant,
     /// When it is old enough to be asked to leave.
-    leaves_at: Instant,
+    pub(super) leaves_at: Instant,
     /// When a stream wants to be polled although nothing happened; too early rather than too late.
-    stream_due: Option<Instant>,
+    pub(super) stream_due: Option<Instant>,
     timer: Timer,
     /// Room for what one poll handles, kept while there are streams.
     batch: Vec<Accepted>,
@@ -114,15 +91,15 @@ struct Http2Connection {
 }
 
 /// A stream that is being answered.
-struct Stream {
-    call: Call,
+pub(super) struct Stream {
+    pub(super) call: Call,
     client: MessageStream,
     waker: Waker,
     due: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Lifecycle {
+pub(super) enum Lifecycle {
     Open,
     /// The client was told to go (GOAWAY), and has until then.
     Leaving {
@@ -308,32 +285,6 @@ impl Http2Connection {
         self.poll_stream(key, now, turn.scratch);
     }
 
-    /// The next time limit, and what it asks.
-    fn due(&self) -> (Instant, Due) {
-        let limits = &self.connection.worker.connections;
-        let streams = self.stream_due.map(|at| (at, Due::Streams));
-        let ends = match self.lifecycle {
-            Lifecycle::Leaving { until, cause } => (until, Due::Close(cause)),
-            Lifecycle::Open if self.is_idle() => {
-                let idle = self.idle_since + limits.idle_timeout;
-                match idle <= self.leaves_at {
-                    true => (idle, Due::Leave(CloseCause::IdleTimeout)),
-                    false => (self.leaves_at, Due::Leave(CloseCause::AgeLimit)),
-                }
-            }
-            Lifecycle::Open => (self.leaves_at, Due::Leave(CloseCause::AgeLimit)),
-        };
-        match streams {
-            Some(streams) if streams.0 < ends.0 => streams,
-            Some(_) | None => ends,
-        }
-    }
-
-    /// Whether it has nothing to do: watches do not count only where a drain asks.
-    fn is_idle(&self) -> bool {
-        self.streams.is_empty()
-    }
-
     /// Polls the streams whose time has come, and learns when the next one's does.
     fn wake_due_streams(&mut self, now: Instant) {
         self.stream_due = None;
@@ -350,89 +301,6 @@ impl Http2Connection {
             self.poll_stream(key, now, &mut scratch);
         }
     }
-
-    /// Tells the client to go: GOAWAY, then its calls may end.
-    fn leave(&mut self, now: Instant, cause: CloseCause) {
-        if let Lifecycle::Leaving { .. } = self.lifecycle {
-            return;
-        }
-        let grace = match self.is_idle() {
-            true => DRAIN_TIME_MAX,
-            false => self.connection.worker.connections.max_connection_age_grace,
-        };
-        self.lifecycle = Lifecycle::Leaving {
-            until: now + grace,
-            cause,
-        };
-        self.h2.graceful_shutdown();
-    }
-
-    /// Does what the phase of a stop asks.
-    fn follow_phase(&mut self, now: Instant) -> Option<CloseCause> {
-        match self.connection.phase() {
-            Phase::Running | Phase::LameDuck => None,
-            Phase::Draining => {
-                self.send_goaway(now);
-                None
-            }
-            Phase::ClosingIdle => {
-                self.send_goaway(now);
-                // They have no end of their own.
-                self.streams.retain(|_, stream| !stream.call.is_watch());
-                self.hasten(now + DRAIN_TIME_MAX);
-                let is_done = self.streams.is_empty() && !self.h2.has_streams();
-                is_done.then_some(CloseCause::Drained)
-            }
-            Phase::Cut => Some(CloseCause::Cut),
-        }
-    }
-
-    /// Says GOAWAY once, for a stop. The stop itself bounds how long the calls may take.
-    fn send_goaway(&mut self, now: Instant) {
-        if let Lifecycle::Open = self.lifecycle {
-            self.lifecycle = Lifecycle::Leaving {
-                until: now + STOP_TIME_MAX,
-                cause: CloseCause::Drained,
-            };
-            self.h2.graceful_shutdown();
-        }
-    }
-
-    /// Shortens the time that a connection has to leave in.
-    fn hasten(&mut self, at_the_latest: Instant) {
-        if let Lifecycle::Leaving { until, .. } = &mut self.lifecycle
-            && *until > at_the_latest
-        {
-            *until = at_the_latest;
-        }
-    }
-
-    fn cause_of_end(&self) -> CloseCause {
-        match self.lifecycle {
-            Lifecycle::Leaving { cause, .. } => cause,
-            Lifecycle::Open => CloseCause::Done,
-        }
-    }
-
-    fn cause_of_error(&self, error: &h2::Error) -> CloseCause {
-        match self.lifecycle {
-            Lifecycle::Leaving { cause, .. } => cause,
-            // A client that goes without a word has done nothing wrong.
-            Lifecycle::Open if error.is_io() && self.streams.is_empty() => CloseCause::Done,
-            Lifecycle::Open => CloseCause::ConnectionError,
-        }
-    }
-}
-
-/// What a time limit asks of a connection.
-#[derive(Clone, Copy, Debug)]
-enum Due {
-    /// Look at the streams.
-    Streams,
-    /// Say GOAWAY.
-    Leave(CloseCause),
-    /// Close.
-    Close(CloseCause),
 }
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
@@ -441,24 +309,3 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
         (one, other) => one.or(other),
     }
 }
-
-/// A duration give or take a tenth, so that connections made together do not leave together
-/// (gRFC A9).
-fn spread(duration: Duration) -> Duration {
-    duration.mul_f64(0.9 + 0.2 * fastrand::f64())
-}
-
-const PENDING_RESETS_MAX: usize = 20;
-const LOCAL_RESETS_MAX: usize = 1024;
-const FRAME_BYTES_MAX: u32 = 16 * 1024;
-const HEAD_BYTES_READ_MAX: u32 = 1 << 20;
-/// A message of the redirect service's longest size and its prefix fit.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024 + 16;
-/// The largest window that there is (RFC 9113 section 6.9.1).
-const CONNECTION_WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
-/// What one stream holds of a response that its client does not take; 256 streams hold 4 MiB.
-const SEND_BUFFER_BYTES_MAX: usize = 16 * 1024;
-/// What the end of a body may take to leave when a stop closes idle connections.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
-/// Longer than any stop, which ends by itself.
-const STOP_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -12,7 +12,10 @@ use crate::{
 mod frame_meter;
 mod header_budget;
 mod http1;
+mod http1_ending;
 mod http2;
+mod http2_lifecycle;
+mod http2_settings;
 mod http2_socket;
 mod sniff;
 #[cfg(test)]

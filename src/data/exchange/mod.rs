@@ -23,19 +23,20 @@ use crate::{
         answer::Asked,
         connection::Connection,
         context::{LocalSnapshot, UpstreamRef},
-        fault::{Blame, Fault},
-        outcome::{CallCount, Ending, Outcome},
+        fault::Fault,
+        outcome::{CallCount, Outcome},
         stream::{MessageStream, Turn},
     },
     message::{Framing, RequestHead},
     route::Route,
     shutdown::Phase,
-    state::{Cause, InFlight},
+    state::Cause,
 };
 
 mod acquire;
 mod begin;
 mod clock;
+mod failure;
 mod http_worker;
 mod log;
 mod policies;
@@ -55,9 +56,9 @@ pub(in crate::data) use unreadable::answer_unreadable;
 
 use self::{
     acquire::{AcquireFault, Acquired, Acquiring, Wanted},
-    clock::{Clock, Overdue, Wait},
+    clock::Clock,
     log::Record,
-    retry::{Again, Failure, Next, RetryState},
+    retry::RetryState,
     upload::Upload,
 };
 
@@ -204,154 +205,6 @@ impl Exchange {
             }
             Poll::Pending => Step::Wait(Stage::Acquire(acquiring)),
         }
-    }
-
-    /// Notes a backend that cannot be connected to.
-    fn unreached(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        client: &mut MessageStream,
-        in_flight: InFlight,
-        fault: Fault,
-    ) -> Step {
-        if let Some(record) = &mut self.record {
-            record.attempt(in_flight.backend());
-        }
-        let again = match fault.row().blame {
-            // Another backend would not be reached either.
-            Blame::Local => Again::No,
-            Blame::Backend | Blame::Neither | Blame::Client => Again::Elsewhere,
-        };
-        self.after_failure(turn, client, in_flight, Failure::new(fault, again))
-    }
-
-    /// Decides what to do after an attempt that failed.
-    fn after_failure(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        client: &mut MessageStream,
-        in_flight: InFlight,
-        failure: Failure,
-    ) -> Step {
-        let cause = failure.fault.cause();
-        if failure.blames_backend() {
-            self.suspect(in_flight.backend().stats.failed(cause));
-        }
-        if let Some(record) = &mut self.record {
-            record.attempt_failed(cause);
-        }
-        let next = match self.retry.next(in_flight.backend().id, &failure) {
-            Some(Next::SameBackend) => Some(Acquiring::Connection(in_flight)),
-            Some(Next::AnotherBackend) => {
-                drop(in_flight);
-                // The failure says more than that no other backend is left.
-                let wanted = Wanted::by(&self.http, &self.upstream, &self.request, &self.retry);
-                wanted.begin(turn.now, &mut self.clock).ok()
-            }
-            None => None,
-        };
-        let budget = &self.upstream.get().retry_budget;
-        match next.filter(|_| budget.withdraw(turn.now.into_std())) {
-            Some(next) => {
-                self.http.stats().retries(cause).increment();
-                self.retry.failed(failure.fault);
-                Step::Go(Stage::Acquire(next))
-            }
-            None => self.give_up(turn, client, failure.fault),
-        }
-    }
-
-    /// Tells the control plane of a backend that failed often enough in a row to be looked at.
-    fn suspect(&self, in_a_row: u32) {
-        let policy = self.upstream.get().settings.ejection.as_ref();
-        // Not each time: where no backend may be ejected, the count goes on.
-        if policy.is_some_and(|policy| in_a_row.is_multiple_of(policy.consecutive_failures.get())) {
-            self.http.context.shared.suspects.notify_one();
-        }
-    }
-
-    /// Ends a stage whose time is over.
-    fn look_at_the_clock(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        client: &mut MessageStream,
-        stage: Stage,
-    ) -> Step {
-        let Some(overdue) = self.clock.overdue(turn.now) else {
-            return Step::Wait(stage);
-        };
-        let fault = self.overdue_fault(overdue);
-        match stage {
-            Stage::BreakOff => Step::Wait(stage),
-            Stage::Flush => self.cut_off(client, fault),
-            Stage::Relay(_) => self.break_off(turn, client, fault),
-            Stage::Send(acquired) => {
-                acquired.connection.note_silence();
-                let is_delivered = self.upload.is_over();
-                if overdue == Overdue::Total && is_delivered {
-                    // The backend had all of the request, and kept it.
-                    self.suspect(acquired.backend().stats.failed(fault.cause()));
-                }
-                match overdue {
-                    Overdue::Wait(Wait::Delivery | Wait::Response) => {
-                        let failure = Failure::new(fault, Again::No);
-                        self.after_failure(turn, client, acquired.in_flight, failure)
-                    }
-                    Overdue::Wait(_) | Overdue::ClientRate | Overdue::Total => {
-                        self.give_up(turn, client, fault)
-                    }
-                }
-            }
-            Stage::Acquire(Acquiring::Connect(in_flight, _)) if overdue != Overdue::Total => {
-                self.unreached(turn, client, in_flight, fault)
-            }
-            Stage::Acquire(_) => self.give_up(turn, client, fault),
-        }
-    }
-
-    fn overdue_fault(&self, overdue: Overdue) -> Fault {
-        let limits = self.clock.limits();
-        let upstream = || self.upstream.get().name().to_owned();
-        match overdue {
-            Overdue::Wait(Wait::Queue) => Fault::QueueTimeout {
-                upstream: upstream(),
-                timeout: limits.queue,
-            },
-            Overdue::Wait(Wait::Connect) => Fault::ConnectTimeout {
-                upstream: upstream(),
-                timeout: limits.connect,
-            },
-            Overdue::Wait(Wait::Delivery | Wait::Response) => Fault::ResponseTimeout {
-                timeout: limits.response,
-            },
-            Overdue::Wait(Wait::Download) => Fault::ResponseStalled {
-                timeout: limits.upstream_idle,
-            },
-            Overdue::Wait(Wait::Upload | Wait::Client) | Overdue::ClientRate => {
-                Fault::ClientStalled
-            }
-            Overdue::Total => Fault::TotalTimeout {
-                timeout: limits.total.unwrap_or_default(),
-            },
-        }
-    }
-
-    /// Ends an exchange whose client does not take the end of the response.
-    fn cut_off(&mut self, client: &mut MessageStream, fault: Fault) -> Step {
-        self.settle(Some(&fault));
-        client.break_off();
-        Step::End(Outcome::Close(Ending::Stalled))
-    }
-
-    /// Answers the client by a fault.
-    fn give_up(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        client: &mut MessageStream,
-        fault: Fault,
-    ) -> Step {
-        self.upload.abandon();
-        Step::End(self.answer(turn, client, &fault))
     }
 
     fn route(&self) -> &Route {
