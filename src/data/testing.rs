@@ -47,7 +47,7 @@ pub(in crate::data) fn balancer(upstream: &str) -> (Rc<Services>, DuplexStream) 
         ..(*snapshot).clone()
     });
     let (backend, kept) = duplex(64 * 1024);
-    let kept = Http1Upstream::new(Transport::Memory(kept));
+    let kept = Box::new(Http1Upstream::new(Transport::Memory(kept)));
     services.pool().put(0, kept, Instant::now());
     (services, backend)
 }

@@ -60,7 +60,7 @@ impl Exchange {
             count: CallCount::begin(&http.context),
         };
         let begun = match start.exchange() {
-            Ok(exchange) => Begun::Exchange(Box::new(exchange)),
+            Ok(exchange) => Begun::Exchange(exchange),
             Err(fault) => Begun::Answered(start.answer(turn, client, fault)),
         };
         turn.scratch.request = head;
@@ -95,7 +95,7 @@ impl From<Fault> for Refused {
 
 impl Start<'_> {
     /// Route, policies, rewrite.
-    fn exchange(&mut self) -> Result<Exchange, Refused> {
+    fn exchange(&mut self) -> Result<Box<Exchange>, Refused> {
         if self.head.is_options_asterisk() {
             return Err(Refused::Options);
         }
@@ -141,7 +141,7 @@ impl Start<'_> {
         })
     }
 
-    fn assemble(&mut self, routed: &Routed<'_>, request: Request) -> Exchange {
+    fn assemble(&mut self, routed: &Routed<'_>, request: Request) -> Box<Exchange> {
         let upstream = routed.upstream.get();
         let connections = &self.http.context.connections;
         // A gRPC stream lasts as long as its two ends want, with pauses of any length.
@@ -156,7 +156,7 @@ impl Start<'_> {
         upstream
             .retry_budget
             .deposit(upstream.settings.retry_percent);
-        Exchange {
+        Box::new(Exchange {
             http: Rc::clone(self.http),
             connection: Rc::clone(self.connection),
             upstream: routed.upstream.clone(),
@@ -173,7 +173,7 @@ impl Start<'_> {
             is_ended: false,
             settled: Settled::Open,
             _count: std::mem::take(&mut self.count),
-        }
+        })
     }
 
     /// Answers a request that goes to no backend.

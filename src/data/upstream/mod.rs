@@ -26,8 +26,8 @@ pub(in crate::data) use pool::ConnPool;
 /// What one request has of a backend's connections.
 #[derive(Debug)]
 pub(in crate::data) enum UpstreamConnection {
-    /// A connection of its own.
-    Http1(Http1Upstream),
+    /// A connection of its own. In a box that it keeps while it waits in the pool.
+    Http1(Box<Http1Upstream>),
     /// A stream of a shared one.
     Http2(Http2Request),
 }
@@ -79,7 +79,7 @@ impl UpstreamConnection {
         version: HttpVersion,
     ) -> Result<Self, StreamFault> {
         match version {
-            HttpVersion::Http1 => Ok(Self::Http1(Http1Upstream::new(transport))),
+            HttpVersion::Http1 => Ok(Self::Http1(Box::new(Http1Upstream::new(transport)))),
             HttpVersion::Http2 => {
                 let connection = Http2Connection::open(transport).await?;
                 Ok(Self::Http2(Http2Request::new(&Rc::new(connection))))
@@ -144,11 +144,11 @@ impl UpstreamConnection {
     /// The raw connection, for what follows a switch of protocols.
     pub(in crate::data) fn into_http1(self) -> Option<Http1Stream> {
         match self {
-            Self::Http1(Http1Upstream {
-                stream: MessageStream::Http1(stream),
-                ..
-            }) => Some(stream),
-            Self::Http1(_) | Self::Http2(_) => None,
+            Self::Http1(connection) => match connection.stream {
+                MessageStream::Http1(stream) => Some(stream),
+                MessageStream::Http2(_) => None,
+            },
+            Self::Http2(_) => None,
         }
     }
 }

@@ -42,7 +42,7 @@ struct BackendConnections {
 }
 
 struct Idle {
-    connection: Http1Upstream,
+    connection: Box<Http1Upstream>,
     since: Instant,
 }
 
@@ -76,7 +76,12 @@ impl ConnPool {
     }
 
     /// Keeps a connection for the next request; the oldest goes if there are too many.
-    pub(in crate::data) fn put(&self, backend: usize, connection: Http1Upstream, now: Instant) {
+    pub(in crate::data) fn put(
+        &self,
+        backend: usize,
+        connection: Box<Http1Upstream>,
+        now: Instant,
+    ) {
         let mut kept = self.kept.borrow_mut();
         let idle = &mut kept.entry(backend).or_default().idle;
         if idle.len() >= IDLE_CONNECTIONS_MAX {
