@@ -30,8 +30,10 @@ const PENDING_RESETS_MAX: usize = 20;
 const LOCAL_RESETS_MAX: usize = 1024;
 const FRAME_BYTES_MAX: u32 = 16 * 1024;
 const HEAD_BYTES_READ_MAX: u32 = 1 << 20;
-/// A message of the redirect service's longest size and its prefix fit.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024 + 16;
+/// What one upload may send before its backend takes it: the bound on its speed per round trip,
+/// and on what it holds here when the backend stands still (64 MiB for 256 such streams). A
+/// message of the redirect service's longest size and its prefix fit.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// The largest window that there is (RFC 9113 section 6.9.1).
 const CONNECTION_WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
 /// What one stream holds of a response that its client does not take; 256 streams hold 4 MiB.
