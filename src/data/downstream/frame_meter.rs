@@ -4,6 +4,10 @@
 //! some bytes and this side a parse, an answer or a line in the log. `h2` bounds the answers that
 //! wait, not their number (CVE-2019-9512, -9513, -9515). Reads only the nine bytes of each frame's
 //! head, and decides nothing about the protocol: that is `h2`'s.
+//!
+//! Busy clients send such frames too: grpc-go measures its bandwidth with a PING each round trip in
+//! which it received data, and browsers set the priority of each request. Requests and the bytes of
+//! responses therefore add to what a client may send.
 
 use tokio::time::Instant;
 
@@ -17,6 +21,8 @@ pub(super) struct FrameMeter {
     /// Purposeless frames that the client may still send.
     budget: u32,
     filled_at: Instant,
+    /// Bytes sent that have not added to the budget.
+    bytes_sent: usize,
 }
 
 /// A client has sent more purposeless frames than it may.
@@ -32,7 +38,15 @@ impl FrameMeter {
             payload_left: 0,
             budget: BUDGET,
             filled_at: now,
+            bytes_sent: 0,
         }
+    }
+
+    /// Adds to the budget for bytes sent to the client.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        let bytes = self.bytes_sent.saturating_add(bytes);
+        self.bytes_sent = bytes % BYTES_PER_FRAME;
+        self.earn(u32::try_from(bytes / BYTES_PER_FRAME).unwrap_or(u32::MAX));
     }
 
     /// Follows the next bytes. Costs a step for each frame in them.
@@ -68,7 +82,11 @@ impl FrameMeter {
         let [high, middle, low, kind, ..] = self.head;
         self.payload_left = u32::from_be_bytes([0, high, middle, low]) as usize;
         match kind {
-            DATA | HEADERS | RST_STREAM | GOAWAY | WINDOW_UPDATE | CONTINUATION => Ok(()),
+            HEADERS => {
+                self.earn(1);
+                Ok(())
+            }
+            DATA | RST_STREAM | GOAWAY | WINDOW_UPDATE | CONTINUATION => Ok(()),
             _purposeless => self.charge(now),
         }
     }
@@ -79,11 +97,15 @@ impl FrameMeter {
             let earned = u32::try_from(elapsed)
                 .unwrap_or(u32::MAX)
                 .saturating_mul(PER_SECOND);
-            self.budget = self.budget.saturating_add(earned).min(BUDGET);
+            self.earn(earned);
             self.filled_at = now;
         }
         self.budget = self.budget.checked_sub(1).ok_or(Flooded)?;
         Ok(())
+    }
+
+    fn earn(&mut self, frames: u32) {
+        self.budget = self.budget.saturating_add(frames).min(BUDGET);
     }
 }
 
@@ -94,10 +116,11 @@ const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-/// A client that measures its bandwidth sends a PING for some megabytes; keep-alive sends one in
-/// some seconds.
 const BUDGET: u32 = 1000;
 const PER_SECOND: u32 = 100;
+/// A PING's answer has 17 bytes, so a flood of PINGs earns half of what it costs. The shortest
+/// response and that answer have more than this.
+const BYTES_PER_FRAME: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -110,9 +133,10 @@ mod tests {
         [&head[..], &vec![6; usize::from(length)]].concat()
     }
 
+    const PING: u8 = 6;
+
     #[tokio::test(start_paused = true)]
     async fn only_purposeless_frames_cost() {
-        const PING: u8 = 6;
         let now = Instant::now();
         let mut meter = FrameMeter::new(now);
         let useful = [frame(DATA, 100), frame(HEADERS, 3), frame(WINDOW_UPDATE, 4)].concat();
@@ -130,5 +154,22 @@ mod tests {
             assert_eq!(meter.follow(&frame(4, 0), later), Ok(()));
         }
         assert_eq!(meter.follow(&frame(PING, 8), later), Err(Flooded));
+    }
+
+    /// A regression test: grpc-go, which sends a PING each round trip, was cut after a second.
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_client_may_send_a_ping_for_each_response() {
+        let now = Instant::now();
+        let mut meter = FrameMeter::new(now);
+        for _ in 0..100_000 {
+            assert_eq!(meter.follow(&frame(PING, 8), now), Ok(()));
+            meter.sent(17 + 20);
+        }
+        // Their answers alone do not pay for a flood of PINGs.
+        let mut flood = (0..10 * BUDGET).map(|_| {
+            meter.sent(17);
+            meter.follow(&frame(PING, 8), now)
+        });
+        assert!(flood.any(|followed| followed == Err(Flooded)));
     }
 }

@@ -125,7 +125,10 @@ impl AsyncWrite for Http2Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.borrow_mut().transport).poll_write(cx, buf)
+        let shared = &mut *self.0.borrow_mut();
+        let count = ready!(Pin::new(&mut shared.transport).poll_write(cx, buf))?;
+        shared.meter.sent(count);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_write_vectored(
@@ -133,7 +136,10 @@ impl AsyncWrite for Http2Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.borrow_mut().transport).poll_write_vectored(cx, bufs)
+        let shared = &mut *self.0.borrow_mut();
+        let count = ready!(Pin::new(&mut shared.transport).poll_write_vectored(cx, bufs))?;
+        shared.meter.sent(count);
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
