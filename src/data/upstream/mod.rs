@@ -26,10 +26,10 @@ pub(in crate::data) use pool::ConnPool;
 /// What one request has of a backend's connections.
 #[derive(Debug)]
 pub(in crate::data) enum UpstreamConnection {
-    /// A connection of its own. In a box that it keeps while it waits in the pool.
+    /// A connection of its own.
     Http1(Box<Http1Upstream>),
     /// A stream of a shared one.
-    Http2(Http2Request),
+    Http2(Box<Http2Request>),
 }
 
 /// An HTTP/1.1 connection to a backend.
@@ -82,7 +82,9 @@ impl UpstreamConnection {
             HttpVersion::Http1 => Ok(Self::Http1(Box::new(Http1Upstream::new(transport)))),
             HttpVersion::Http2 => {
                 let connection = Http2Connection::open(transport).await?;
-                Ok(Self::Http2(Http2Request::new(&Rc::new(connection))))
+                Ok(Self::Http2(Box::new(Http2Request::new(&Rc::new(
+                    connection,
+                )))))
             }
         }
     }

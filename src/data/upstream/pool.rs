@@ -138,7 +138,9 @@ impl ConnPool {
 impl BackendConnections {
     fn share(&self) -> Option<UpstreamConnection> {
         let shared = self.shared.iter().find(|shared| shared.has_room())?;
-        Some(UpstreamConnection::Http2(Http2Request::new(shared)))
+        Some(UpstreamConnection::Http2(Box::new(Http2Request::new(
+            shared,
+        ))))
     }
 }
 
