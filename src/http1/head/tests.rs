@@ -86,7 +86,7 @@ fn bare_line_feeds_are_refused_in_requests_alone() {
         ("\nGET / HTTP/1.1\r\n\r\n", bare),
         ("\n", Ok(None)),
         ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Ok(Some(22))),
-        // What comes behind the head is none of its lines.
+        // The lines behind the head do not belong to it.
         ("GET / HTTP/1.1\r\n\r\n\n", Ok(Some(18))),
     ] {
         let parsed = parse_request(bytes.as_bytes(), &mut RequestHead::default());
