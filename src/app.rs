@@ -25,7 +25,7 @@ use crate::{
     listener::{self, ListenerReceiver},
     net::{self, BindError},
     shutdown::{self, PhaseReceiver},
-    state::{Shared, Snapshot},
+    state::{OpenFiles, Shared, Snapshot},
     telemetry::access_log::AccessLog,
 };
 
@@ -36,6 +36,7 @@ pub struct App {
     listeners: Bound,
     access_log: Option<AccessLog>,
     admin_listener: TcpListener,
+    open_files: OpenFiles,
     connection_limit: usize,
     workers: NonZeroUsize,
 }
@@ -47,7 +48,8 @@ impl App {
     ///
     /// The first address that cannot be bound, or file that cannot be opened.
     pub fn build(config: Config) -> Result<Self, BuildError> {
-        let room = net::connection_limit_for(net::raise_open_files_limit());
+        let open_files = OpenFiles::within(net::raise_open_files_limit());
+        let room = open_files.client_connections_max();
         let wanted = config.connections.limit.map_or(room, usize::from);
         if wanted > room {
             tracing::warn!(
@@ -70,6 +72,7 @@ impl App {
             listeners,
             access_log,
             admin_listener,
+            open_files,
             connection_limit,
             workers,
         })
@@ -108,7 +111,7 @@ impl App {
         let nothing = Snapshot::new(&self.config, Vec::new(), Vec::new());
         let workers = self.workers.get();
         let per_client_limit = self.config.connections.per_client_limit;
-        let shared = Shared::new(nothing, workers, per_client_limit);
+        let shared = Shared::new(nothing, workers, per_client_limit, self.open_files);
         let (senders, receivers) = listener::listener_channels(workers);
         let mut listeners = Listeners::new(Arc::clone(&shared), senders);
         let in_runtime = runtime.enter();

@@ -62,5 +62,18 @@ pub fn run(
     if count(" failed")? > 0.0 || count(" errored")? > 0.0 || count(" succeeded")? == 0.0 {
         return Err(format!("calls failed: {requests}").into());
     }
-    count(" succeeded")
+    let succeeded = count(" succeeded")?;
+    // A connection that is closed early counts no failure. The others then make fewer requests
+    // than their speed says.
+    let speed = report
+        .lines()
+        .find_map(|line| line.strip_prefix("req/s "))
+        .and_then(|speeds| speeds.split_whitespace().nth(3))
+        .ok_or("h2load printed no speed")?
+        .parse::<f64>()?;
+    let expected = speed * f64::from(spread.connections) * f64::from(seconds);
+    if succeeded < 0.9 * expected {
+        return Err(format!("connections were closed early: {requests}").into());
+    }
+    Ok(succeeded)
 }

@@ -94,9 +94,10 @@ pub struct Admin {
 /// Limits and timeouts of client connections.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Connections {
-    /// Open client connections of the process; one more is closed at accept. Default: what the
-    /// limit of open files leaves after a reserve of an eighth, at least 64, for the admin
-    /// listener and the rest of the process. A higher value is lowered to that, with a warning.
+    /// Open client connections of the process; one more is closed at accept. Default: seven
+    /// eighths of the limit of open files, less 64 for probes and the admin listener. A higher
+    /// value is lowered to that, with a warning. While connections to backends need more than
+    /// an eighth, the limit is lower.
     pub limit: Option<NonZeroUsize>,
     /// Open connections of one client address (IPv6: one /64); one more is closed at accept.
     /// Default unlimited, because a proxy in front makes all clients one address.

@@ -57,7 +57,8 @@ impl Prober {
         };
         let mut first = true;
         loop {
-            let failure = self.probe().await.err();
+            // Boxed, as a prober sleeps most of its life and a probe's state is 2 KB.
+            let failure = Box::pin(self.probe()).await.err();
             if failure.as_ref().is_some_and(ProbeFailure::is_local) {
                 // It says nothing of the backend.
                 sleep(self.check.interval / 4).await;

@@ -19,7 +19,7 @@ use crate::{
     },
     net::Transport,
     shutdown::Phase,
-    state::{Backend, HttpSettings, Member, Shared, Snapshot, Upstream, WHOLE_SHARE},
+    state::{Backend, HttpSettings, Member, OpenFiles, Shared, Snapshot, Upstream, WHOLE_SHARE},
 };
 
 /// A balancer before one backend, which is the other end of a kept connection.
@@ -47,8 +47,10 @@ pub(in crate::data) fn balancer(upstream: &str) -> (Rc<Services>, DuplexStream) 
         ..(*snapshot).clone()
     });
     let (backend, kept) = duplex(64 * 1024);
-    let kept = Box::new(Http1Upstream::new(Transport::Memory(kept)));
-    services.pool().put(0, kept, Instant::now());
+    let pool = services.pool();
+    let file = pool.file().unwrap();
+    let kept = Box::new(Http1Upstream::new(Transport::Memory(kept), file));
+    pool.put(0, kept, Instant::now());
     (services, backend)
 }
 
@@ -69,7 +71,7 @@ pub(in crate::data) fn services(yaml: &str) -> Rc<Services> {
     let upstreams = config.upstreams.iter().zip(0..);
     let upstreams = upstreams.map(|(upstream, id)| Upstream::new(id, upstream.clone().into()));
     let snapshot = Snapshot::new(&config, http.collect(), upstreams.collect());
-    let shared = Shared::new(snapshot, 1, None);
+    let shared = Shared::new(snapshot, 1, None, OpenFiles::within(1024));
     let (alive, _unused) = mpsc::channel(1);
     let engine = Engine::new(Arc::clone(&shared), 0);
     let health = health_service()

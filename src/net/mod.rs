@@ -132,15 +132,6 @@ pub fn raise_open_files_limit() -> u64 {
     current.unwrap_or(u64::MAX)
 }
 
-/// How many client connections a limit of open files leaves room for: the admin listener, the
-/// workers and the backends' connections need files, too.
-pub fn connection_limit_for(open_files: u64) -> usize {
-    let reserve = 64.max(open_files / 8).min(open_files / 2);
-    usize::try_from(open_files.saturating_sub(reserve))
-        .unwrap_or(usize::MAX)
-        .max(1)
-}
-
 /// What a failed accept calls for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AcceptRetry {
@@ -208,24 +199,6 @@ mod tests {
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
         assert_eq!(pause.reset(), 10);
         assert_eq!(pause.next_pause().as_millis(), 5);
-    }
-
-    #[test]
-    fn a_reserve_of_files_is_kept() {
-        for (open_files, limit) in [
-            (256, 192),
-            (1024, 896),
-            (100, 50),
-            (1, 1),
-            (0, 1),
-            (1_048_576, 917_504),
-        ] {
-            assert_eq!(
-                connection_limit_for(open_files),
-                limit,
-                "{open_files} files"
-            );
-        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod close_cause;
 mod counter;
 mod duration_histogram;
 mod name_lookups;
+mod open_files;
 mod queue;
 mod reloads;
 mod snapshot;
@@ -31,6 +32,7 @@ pub use close_cause::CloseCause;
 pub use counter::Counter;
 pub use duration_histogram::{DURATION_BOUNDS, DurationHistogram};
 pub use name_lookups::NameLookups;
+pub use open_files::{BackendFile, OpenFiles};
 pub use queue::{Place, Queue, QueueRank};
 pub use reloads::Reloads;
 pub use snapshot::{HttpSettings, RedirectSettings, Snapshot, SnapshotHandle};
@@ -51,6 +53,8 @@ pub struct Shared {
     pub name_lookups: NameLookups,
     /// How many connections each client has.
     pub clients: Arc<ClientConnections>,
+    /// What is left of the process's files.
+    pub open_files: Arc<OpenFiles>,
     /// Says that a backend failed often enough to be looked at. Given by the workers, taken by the
     /// control plane.
     pub suspects: Notify,
@@ -69,6 +73,7 @@ impl Shared {
         snapshot: Snapshot,
         workers: usize,
         per_client_limit: Option<NonZeroUsize>,
+        open_files: OpenFiles,
     ) -> Arc<Self> {
         let workers = (0..workers).map(|_| WorkerState::default()).collect();
         Arc::new(Self {
@@ -77,6 +82,7 @@ impl Shared {
             reloads: Reloads::default(),
             name_lookups: NameLookups::default(),
             clients: ClientConnections::new(per_client_limit),
+            open_files: Arc::new(open_files),
             suspects: Notify::new(),
             is_probed: AtomicBool::new(false),
             accept_loops: AtomicUsize::new(0),

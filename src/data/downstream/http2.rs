@@ -238,6 +238,7 @@ impl Http2Connection {
         let worker = Rc::clone(&self.connection.worker);
         let mut scratch = worker.scratch.borrow_mut();
         let mut batch = std::mem::take(&mut self.batch);
+        self.headers.earn(self.socket.take_received());
         self.waker.mute(true);
         for (request, respond) in batch.drain(..) {
             self.start(now, &mut scratch, request, respond);

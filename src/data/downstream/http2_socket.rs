@@ -33,6 +33,8 @@ struct Shared {
     /// What was read off it before.
     prefix: Vec<u8>,
     meter: FrameMeter,
+    /// Bytes read and not yet asked for.
+    received: u64,
     flooded: Result<(), Flooded>,
     /// Whether a flood is still to be told.
     is_watched: bool,
@@ -45,6 +47,7 @@ impl Http2Socket {
         let frames = opening.get(preface_bytes..).unwrap_or_default();
         Self(Rc::new(RefCell::new(Shared {
             flooded: meter.follow(frames, Instant::now()),
+            received: frames.len() as u64,
             transport,
             prefix: opening,
             meter,
@@ -60,6 +63,11 @@ impl Http2Socket {
             shared.is_watched = false;
             true
         }
+    }
+
+    /// The bytes read since it was last asked.
+    pub(super) fn take_received(&self) -> u64 {
+        std::mem::take(&mut self.0.borrow_mut().received)
     }
 
     /// What the last holder does with it: ends this side's direction, then reads and discards until the client ends its own, or takes
@@ -114,6 +122,7 @@ impl AsyncRead for Http2Socket {
         let before = buf.filled().len();
         ready!(Pin::new(&mut shared.transport).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();
+        shared.received += read.len() as u64;
         shared.flooded = shared.meter.follow(read, Instant::now());
         Poll::Ready(Ok(()))
     }

@@ -291,3 +291,25 @@ async fn each_state_of_a_connection_has_its_limit() {
         })
         .await;
 }
+
+/// Heads that come in as many bytes as they have are no bomb, however fast they come.
+#[tokio::test(start_paused = true)]
+async fn a_fast_client_keeps_its_http2_connection() {
+    LocalSet::new()
+        .run_until(async {
+            let services = testing::services("redirect: { cdn_host: cdn }");
+            let client = connect(&services, ServiceId::Redirect);
+            let (mut requests, connection) = h2::client::handshake(client.stream).await.unwrap();
+            task::spawn_local(connection);
+            let cookie = "x".repeat(40_000);
+            // 20 MiB in no time.
+            for _ in 0..500 {
+                let request = http::Request::get("http://h/x").header("cookie", &cookie);
+                let (response, _) = requests
+                    .send_request(request.body(()).unwrap(), true)
+                    .unwrap();
+                assert_eq!(response.await.unwrap().status(), 404);
+            }
+        })
+        .await;
+}

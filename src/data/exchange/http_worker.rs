@@ -27,7 +27,7 @@ impl HttpWorker {
     pub(in crate::data) fn new(context: &Rc<WorkerContext>, log: Option<Sink>) -> Self {
         Self {
             context: Rc::clone(context),
-            pool: Rc::default(),
+            pool: Rc::new(ConnPool::new(&context.shared)),
             log,
             heads: RefCell::default(),
         }

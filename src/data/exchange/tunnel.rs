@@ -23,7 +23,7 @@ use crate::{
     },
     net::Transport,
     shutdown::Phase,
-    state::{Cause, CloseCause, InFlight},
+    state::{BackendFile, Cause, CloseCause, InFlight},
 };
 
 impl Exchange {
@@ -38,7 +38,7 @@ impl Exchange {
         let protocol = self.request.upgrade.take().unwrap_or_default();
         let rules = &self.route().response_headers;
         rewrite::switch(&scratch.response, &protocol, rules, &mut scratch.outgoing);
-        let (MessageStream::Http1(client), Some(backend)) =
+        let (MessageStream::Http1(client), Some((backend, file))) =
             (client, acquired.connection.into_http1())
         else {
             // Only HTTP/1.1 was asked to switch.
@@ -50,6 +50,7 @@ impl Exchange {
         let (received, record) = (self.upload.bytes(), self.record.take());
         let tunnel = Tunnel {
             backend,
+            _file: file,
             _in_flight: acquired.in_flight,
             idle_timeout: self.clock.limits().upstream_idle,
             ending: TunnelEnding {
@@ -71,6 +72,7 @@ impl Exchange {
 #[derive(Debug)]
 struct Tunnel {
     backend: Http1Stream,
+    _file: BackendFile,
     /// Keeps the backend's count.
     _in_flight: InFlight,
     idle_timeout: Duration,
@@ -111,6 +113,7 @@ impl Tunnel {
     async fn carry(self, mut client: Http1Stream) -> CloseCause {
         let Self {
             backend,
+            _file,
             _in_flight,
             idle_timeout,
             mut ending,

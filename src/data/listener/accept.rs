@@ -181,7 +181,8 @@ pub(in crate::data) async fn receive(
 fn admit(acceptor: &Acceptor, service: ServiceId, stream: TcpStream, peer: SocketAddr) {
     let worker = acceptor.worker();
     let refuse = |cause| worker.state().stats.closed(cause).increment();
-    if worker.shared.open_connections() >= acceptor.connection_limit {
+    let for_clients = worker.shared.open_files.client_connections_max();
+    if worker.shared.open_connections() >= acceptor.connection_limit.min(for_clients) {
         return refuse(CloseCause::ConnectionLimit);
     }
     let Some(client) = worker.shared.clients.enter(peer.ip()) else {

@@ -73,7 +73,7 @@ impl GrpcCall {
         let bytes_max = u64::from(redirect.context.connections.max_header_size);
         let checked = match head_bytes(&request) > bytes_max {
             true => Err(CallError::HeadLimit { bytes_max }),
-            false => deadline::timeout(request.headers().get("grpc-timeout"), timeout_max),
+            false => deadline::timeout(request.headers().get(GRPC_TIMEOUT), timeout_max),
         };
         let (head, receiver) = request.into_parts();
         let mut reading = Reading {
@@ -212,7 +212,7 @@ impl Reading {
     }
 
     fn is_compressed(&self) -> bool {
-        let encoding = self.head.headers.get("grpc-encoding");
+        let encoding = self.head.headers.get(GRPC_ENCODING);
         encoding.is_some_and(|encoding| encoding != "identity")
     }
 
@@ -280,3 +280,5 @@ fn status_ok() -> HeaderMap {
 }
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");

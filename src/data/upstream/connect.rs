@@ -2,6 +2,8 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use rustix::io::Errno;
+
 use crate::{
     data::{
         context::UpstreamRef,
@@ -58,9 +60,10 @@ pub(in crate::data) async fn connect(
             lock = None;
         }
     }
+    let file = pool.file().ok_or_else(no_file_left)?;
     let dialed = dial(&backend, upstream.get(), wanted).await;
     let (transport, version) = dialed.map_err(|error| fault(upstream.get(), error))?;
-    let connection = UpstreamConnection::open(transport, version).await;
+    let connection = UpstreamConnection::open(transport, version, file).await;
     let connection = connection.map_err(|_broken| Fault::NoResponse)?;
     if may_be_shared {
         pool.opened(backend.id, &connection);
@@ -70,6 +73,13 @@ pub(in crate::data) async fn connect(
         connection,
         is_reused: false,
     })
+}
+
+/// As the system says when a process has too many files.
+fn no_file_left() -> Fault {
+    Fault::LocalResources {
+        source: DialError::Connect(Errno::MFILE.into()),
+    }
 }
 
 fn fault(upstream: &Upstream, error: DialError) -> Fault {

@@ -24,6 +24,7 @@ use crate::{
     },
     message::{Framing, response_framing},
     net::Transport,
+    state::BackendFile,
 };
 
 /// An HTTP/2 connection to a backend. Closed when it is dropped.
@@ -35,6 +36,7 @@ pub(in crate::data) struct Http2Connection {
     streams: Cell<u32>,
     /// When its last stream ended, or it was opened.
     idle_since: Cell<Instant>,
+    _file: BackendFile,
 }
 
 /// What the driver tells of a connection.
@@ -61,7 +63,10 @@ impl Http2Connection {
     /// # Errors
     ///
     /// When the connection breaks at once.
-    pub(in crate::data) async fn open(transport: Transport) -> Result<Self, StreamFault> {
+    pub(in crate::data) async fn open(
+        transport: Transport,
+        file: BackendFile,
+    ) -> Result<Self, StreamFault> {
         let mut settings = client::Builder::new();
         settings
             .enable_push(false)
@@ -94,6 +99,7 @@ impl Http2Connection {
             state,
             streams: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
+            _file: file,
         })
     }
 

@@ -13,6 +13,7 @@ use crate::{
     http1::{BodyEncoder, HeadFault, parse_response},
     message::{Framing, RequestHead, Towards, keep_alive_timeout, response_framing},
     net::{HttpVersion, Transport},
+    state::BackendFile,
 };
 
 mod connect;
@@ -42,6 +43,7 @@ pub(in crate::data) struct Http1Upstream {
     is_keep_alive: bool,
     /// Bytes of interim responses so far.
     interim_bytes: usize,
+    file: BackendFile,
 }
 
 /// A request as it is sent, whatever version of HTTP the backend speaks.
@@ -77,11 +79,12 @@ impl UpstreamConnection {
     pub(in crate::data) async fn open(
         transport: Transport,
         version: HttpVersion,
+        file: BackendFile,
     ) -> Result<Self, StreamFault> {
         match version {
-            HttpVersion::Http1 => Ok(Self::Http1(Box::new(Http1Upstream::new(transport)))),
+            HttpVersion::Http1 => Ok(Self::Http1(Box::new(Http1Upstream::new(transport, file)))),
             HttpVersion::Http2 => {
-                let connection = Http2Connection::open(transport).await?;
+                let connection = Http2Connection::open(transport, file).await?;
                 Ok(Self::Http2(Box::new(Http2Request::new(&Rc::new(
                     connection,
                 )))))
@@ -144,10 +147,10 @@ impl UpstreamConnection {
     }
 
     /// The raw connection, for what follows a switch of protocols.
-    pub(in crate::data) fn into_http1(self) -> Option<Http1Stream> {
+    pub(in crate::data) fn into_http1(self) -> Option<(Http1Stream, BackendFile)> {
         match self {
             Self::Http1(connection) => match connection.stream {
-                MessageStream::Http1(stream) => Some(stream),
+                MessageStream::Http1(stream) => Some((stream, connection.file)),
                 MessageStream::Http2(_) => None,
             },
             Self::Http2(_) => None,
@@ -157,12 +160,13 @@ impl UpstreamConnection {
 
 impl Http1Upstream {
     /// A new connection.
-    pub(in crate::data) fn new(transport: Transport) -> Self {
+    pub(in crate::data) fn new(transport: Transport, file: BackendFile) -> Self {
         Self {
             stream: MessageStream::Http1(Http1Stream::new(transport, Vec::new())),
             idle_time: IDLE_TIME_USUAL,
             is_keep_alive: true,
             interim_bytes: 0,
+            file,
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
     fmt,
     hash::{BuildHasherDefault, Hasher},
     rc::Rc,
+    sync::Arc,
 };
 
 use tokio::{
@@ -19,11 +20,12 @@ use crate::{
         upstream::{Http1Upstream, Http2Connection, Http2Request, UpstreamConnection},
     },
     net::HttpVersion,
+    state::{BackendFile, Shared},
 };
 
 /// Connections by backend.
-#[derive(Default)]
 pub(in crate::data) struct ConnPool {
+    shared: Arc<Shared>,
     kept: RefCell<HashMap<usize, BackendConnections, BuildHasherDefault<IdHasher>>>,
 }
 
@@ -54,6 +56,37 @@ impl Idle {
 }
 
 impl ConnPool {
+    /// An empty pool.
+    pub(in crate::data) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            kept: RefCell::default(),
+        }
+    }
+
+    /// A file for a new connection. If none is left, the connection that was idle for longest is
+    /// closed for it, as nginx does; `None` if there is no idle one.
+    pub(in crate::data) fn file(&self) -> Option<BackendFile> {
+        let take = || {
+            let clients = self.shared.open_connections();
+            self.shared.open_files.take(clients)
+        };
+        take().or_else(|| {
+            self.close_oldest();
+            take()
+        })
+    }
+
+    /// Closes the HTTP/1.1 connection that was idle for longest. Costs a look at each backend.
+    fn close_oldest(&self) {
+        let mut kept = self.kept.borrow_mut();
+        let idle = kept.values_mut().map(|kept| &mut kept.idle);
+        let idle = idle.filter(|idle| !idle.is_empty());
+        if let Some(idle) = idle.min_by_key(|idle| idle.first().map(|oldest| oldest.since)) {
+            idle.remove(0);
+        }
+    }
+
     /// Takes a connection that is open, silent and not too old. Costs a look-up.
     pub(in crate::data) fn take(
         &self,
@@ -175,3 +208,38 @@ impl Hasher for IdHasher {
 const SHARED_IDLE_TIME_MAX: Duration = Duration::from_secs(4);
 /// For each backend and worker.
 const IDLE_CONNECTIONS_MAX: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::{
+        config::{Config, Environment, Flags},
+        net::Transport,
+        state::{OpenFiles, Snapshot},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_gives_its_file_to_a_new_one() {
+        let flags = Flags {
+            cdn_host: Some("cdn".to_owned()),
+            ..Flags::default()
+        };
+        let config = Config::load(&flags, &Environment::default()).unwrap();
+        let snapshot = Snapshot::new(&config, Vec::new(), Vec::new());
+        let shared = Shared::new(snapshot, 1, None, OpenFiles::within(128));
+        let pool = ConnPool::new(&shared);
+        for backend in 0..64 {
+            let transport = Transport::Memory(duplex(1).0);
+            let connection = Http1Upstream::new(transport, pool.file().unwrap());
+            let since = Instant::now() + Duration::from_millis(64 - backend as u64);
+            pool.put(backend, Box::new(connection), since);
+        }
+        let _in_use = pool.file().unwrap();
+        let idle = |backend| !pool.kept.borrow()[&backend].idle.is_empty();
+        assert!(idle(0) && idle(62) && !idle(63));
+        let rest: Vec<_> = std::iter::from_fn(|| pool.file()).collect();
+        assert_eq!(rest.len(), 63);
+    }
+}
