@@ -13,10 +13,10 @@ use tokio::{runtime, sync::mpsc};
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
 use crate::{
-    config::{self, Config, Connections, LogTarget, Reflection},
+    config::Config,
     control::{
-        self, Bound, Command, ControlPlane, DrainReport, Listeners, Loader, ServiceKind,
-        WorkerDied, listener_specs,
+        self, AccessLogError, AccessLogs, Bound, Command, ControlPlane, DrainReport, Listeners,
+        Loader, ServiceKind, WorkerDied, listener_specs,
     },
     data::{
         self, Worker,
@@ -26,7 +26,6 @@ use crate::{
     net::{self, BindError},
     shutdown::{self, PhaseReceiver},
     state::{OpenFiles, Shared, Snapshot},
-    telemetry::access_log::AccessLog,
 };
 
 /// A process whose listeners are bound and whose threads are not yet started.
@@ -34,10 +33,9 @@ use crate::{
 pub struct App {
     config: Config,
     listeners: Bound,
-    access_log: Option<AccessLog>,
+    access_logs: AccessLogs,
     admin_listener: TcpListener,
     open_files: OpenFiles,
-    connection_limit: usize,
     workers: NonZeroUsize,
 }
 
@@ -49,31 +47,17 @@ impl App {
     /// The first address that cannot be bound, or file that cannot be opened.
     pub fn build(config: Config) -> Result<Self, BuildError> {
         let open_files = OpenFiles::within(net::raise_open_files_limit());
-        let room = open_files.client_connections_max();
-        let wanted = config.connections.limit.map_or(room, usize::from);
-        if wanted > room {
-            tracing::warn!(
-                wanted,
-                room,
-                "connections.limit is lowered to what the limit of open files leaves"
-            );
-        }
-        let connection_limit = wanted.min(room);
+        control::warn_of_limit(&config.connections, &open_files);
         let workers = config.workers.unwrap_or_else(net::usable_cores);
         let listeners = Bound::new(&listener_specs(&config), &[], workers)?;
-        let access_log = config
-            .access_log
-            .as_ref()
-            .map(start_access_log)
-            .transpose()?;
+        let access_logs = AccessLogs::start(config.access_log.as_ref())?;
         let admin_listener = net::bind("the admin listener", config.admin.listen)?;
         Ok(Self {
             config,
             listeners,
-            access_log,
+            access_logs,
             admin_listener,
             open_files,
-            connection_limit,
             workers,
         })
     }
@@ -122,10 +106,7 @@ impl App {
         let (worker_ended, worker_ends) = mpsc::channel(workers);
         let (started, mut all_started) = mpsc::channel(1);
         let plan = WorkerPlan {
-            connections: self.config.connections.clone(),
-            connection_limit: self.connection_limit,
-            reflection: self.config.reflection(),
-            access_log: self.access_log.clone(),
+            access_logs: self.access_logs.clone(),
             shared: Arc::clone(&shared),
             phase: phase_receiver,
             health: health_server,
@@ -155,16 +136,14 @@ impl App {
             worker_ends,
             listeners,
             upstreams,
-            access_log: self.access_log.clone(),
+            access_logs: self.access_logs.clone(),
         };
         let report = runtime.block_on(control.run())?;
         for thread in threads {
             // How it ended was reported by the worker's own end message or is past caring.
             let _ended = thread.join();
         }
-        if let Some(access_log) = &self.access_log {
-            access_log.finish();
-        }
+        self.access_logs.finish();
         // A look-up that hangs must not keep the process.
         runtime.shutdown_background();
         tracing::info!(calls = shared.calls_finished(), "stopped: {report}");
@@ -187,10 +166,7 @@ impl App {
 
 /// What all workers are started with.
 struct WorkerPlan {
-    connections: Connections,
-    connection_limit: usize,
-    reflection: Reflection,
-    access_log: Option<AccessLog>,
+    access_logs: AccessLogs,
     shared: Arc<Shared>,
     phase: PhaseReceiver,
     health: HealthServer<HealthService>,
@@ -210,11 +186,9 @@ impl WorkerPlan {
             let worker = Worker {
                 index,
                 listeners,
-                grpc_routes: GrpcRoutes::new(engine, self.health.clone(), self.reflection),
-                connections: self.connections.clone(),
-                connection_limit: self.connection_limit,
+                grpc_routes: GrpcRoutes::new(engine, self.health.clone()),
                 handover,
-                access_log: self.access_log.clone(),
+                access_log: self.access_logs.subscribe(),
                 shared: Arc::clone(&self.shared),
                 phase: self.phase.clone(),
                 started: started.clone(),
@@ -230,13 +204,6 @@ struct Addresses {
     redirect: Option<String>,
     http: Option<String>,
     admin: Option<String>,
-}
-
-fn start_access_log(settings: &config::AccessLog) -> Result<AccessLog, BuildError> {
-    AccessLog::start(&settings.target, settings.format).map_err(|source| BuildError::AccessLog {
-        target: settings.target.clone(),
-        source,
-    })
 }
 
 /// Starts a worker's thread, which reports its end whatever the reason.
@@ -273,13 +240,8 @@ pub enum BuildError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The access log's target.
-    #[error("cannot open the access log {target}: {source}")]
-    AccessLog {
-        /// What was to be opened.
-        target: LogTarget,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
 }
 
 /// Why a started process came to an end that nobody asked for.

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    io,
+    io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -13,7 +13,12 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, runtime, time::sleep};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
 use crate::net;
 
@@ -70,13 +75,33 @@ impl TestBackend {
         runtime.block_on(self.serve(listener))
     }
 
+    /// Says where it listens, and serves until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime or a signal handler cannot be set up.
+    pub fn run_alone(self, listener: std::net::TcpListener) -> io::Result<()> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let addr = listener.local_addr()?;
+            let name = self.name_at(addr.port());
+            let _closed = writeln!(io::stdout(), "{name} listens on http://{addr}");
+            tokio::select! {
+                served = self.serve(listener) => served,
+                _ = terminate.recv() => Ok(()),
+                _ = interrupt.recv() => Ok(()),
+            }
+        })
+    }
+
     async fn serve(self, listener: std::net::TcpListener) -> io::Result<()> {
         let listener = TcpListener::from_std(listener)?;
         let port = listener.local_addr()?.port();
-        let name = self
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("backend-{port}"));
+        let name = self.name_at(port);
         let backend = Arc::new((self, name));
         let mut pause = net::AcceptPause::default();
         loop {
@@ -98,6 +123,11 @@ impl TestBackend {
                 let _broken = connection.await;
             });
         }
+    }
+
+    fn name_at(&self, port: u16) -> String {
+        let name = self.name.clone();
+        name.unwrap_or_else(|| format!("backend-{port}"))
     }
 
     async fn answer(&self, name: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {

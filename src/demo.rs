@@ -91,7 +91,9 @@ pub fn show(app: &App) {
             let shown = text(redirect, http, admin, &answers);
             let _unread = io::stdout().write_all(shown.as_bytes());
         }
-        Err(error) => eprintln!("the demo's own calls failed: {error}"),
+        Err(error) => {
+            let _closed = writeln!(io::stderr(), "the demo's own calls failed: {error}");
+        }
     });
 }
 

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::Parser as _;
@@ -37,26 +38,27 @@ fn main() -> ExitCode {
         }
     };
     let environment = Environment::read(env::vars_os());
-    let command = cli.command.unwrap_or_default();
-    match command {
-        Command::Check => check(&cli.flags, &environment),
-        Command::Healthcheck => healthcheck(&cli.flags, &environment),
+    match cli.into_command() {
+        Command::Check(flags) => check(&flags, &environment),
+        Command::Healthcheck(flags) => healthcheck(&flags, &environment),
         Command::Backend(backend) => run_backend(backend),
-        Command::Serve => {
-            let (flags, settings) = (cli.flags, environment.clone());
+        Command::Serve(flags) => {
+            let settings = environment.clone();
             let loader = Loader {
-                watched: Config::file(&flags, &settings),
-                load: Box::new(move || Config::load(&flags, &settings)),
+                file: Config::file(&flags, &settings),
+                load: Arc::new(move || Config::load(&flags, &settings)),
             };
             serve(&environment, loader, |_app| {})
         }
-        Command::Demo { http_listen } => run_demo(http_listen, cli.flags, environment),
+        Command::Demo { http_listen, flags } => run_demo(http_listen, flags, environment),
     }
 }
 
 fn check(flags: &Flags, environment: &Environment) -> ExitCode {
     for (name, nearest) in environment.unknown() {
-        eprintln!("warning: {name} is not a setting; did you mean {nearest}?");
+        say(&format!(
+            "warning: {name} is not a setting; did you mean {nearest}?"
+        ));
     }
     match Config::load(flags, environment) {
         Ok(_valid) => {
@@ -84,7 +86,7 @@ fn run_backend(backend: TestBackend) -> ExitCode {
         Ok(listener) => listener,
         Err(error) => return fail(USAGE_OR_CONFIG, &format!("error: {error}")),
     };
-    match backend.run(listener) {
+    match backend.run_alone(listener) {
         Ok(()) => ExitCode::from(OK),
         Err(error) => fail(INTERNAL, &format!("error: {error}")),
     }
@@ -103,8 +105,8 @@ fn run_demo(http_listen: SocketAddr, flags: Flags, environment: Environment) -> 
     let (flags, settings) = (demo::flags(flags, &environment), environment.clone());
     let load = move || Config::load(&flags, &settings).map(|config| balancer.added_to(config));
     let loader = Loader {
-        load: Box::new(load),
-        watched: None,
+        load: Arc::new(load),
+        file: None,
     };
     serve(&environment, loader, demo::show)
 }
@@ -114,7 +116,7 @@ fn serve(environment: &Environment, loader: Loader, built: impl FnOnce(&App)) ->
         Ok(config) => config,
         Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
     };
-    let _log = telemetry::init_logging();
+    let _log = telemetry::init_logging(environment.rust_log());
     for (name, nearest) in environment.unknown() {
         tracing::warn!(
             name,
@@ -138,8 +140,13 @@ fn serve(environment: &Environment, loader: Loader, built: impl FnOnce(&App)) ->
 }
 
 fn fail(code: u8, message: &impl std::fmt::Display) -> ExitCode {
-    eprintln!("{message}");
+    say(message);
     ExitCode::from(code)
+}
+
+/// Writes a line to standard error, which may be closed.
+fn say(message: &impl std::fmt::Display) {
+    let _closed = writeln!(io::stderr(), "{message}");
 }
 
 const OK: u8 = 0;

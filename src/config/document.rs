@@ -3,7 +3,13 @@
 //! A tree rather than derived structs, because a derived reader stops at its first fault and an
 //! operator wants to see them all. The only `Deserialize` of the file stands here.
 
-use std::{fmt, fs, path::Path, sync::Arc};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Options, Spanned, UserMessageFormatter};
@@ -42,12 +48,10 @@ pub(super) fn read(path: Option<&Path>) -> Result<Document, ConfigErrors> {
             path.display()
         ))
     };
-    let bytes_max_exceeded =
-        fs::metadata(path).is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX);
-    if bytes_max_exceeded {
+    let text = read_text(path).map_err(|error| unreadable(error.to_string()))?;
+    if text.len() > FILE_BYTES_MAX {
         return Err(unreadable(format!("it is larger than {FILE_BYTES_MAX} bytes")).into());
     }
-    let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     if text.trim().is_empty() {
         // A disk that is full leaves such files, and to a reload it would say: serve nothing.
         return Err(unreadable("it is empty".to_owned()).into());
@@ -56,6 +60,23 @@ pub(super) fn read(path: Option<&Path>) -> Result<Document, ConfigErrors> {
         path: path.to_owned(),
         text,
     })
+}
+
+/// Reads a file, or standard input where the path is `-`: one byte more than is allowed at most.
+fn read_text(path: &Path) -> io::Result<String> {
+    let input: Box<dyn Read> = match path.as_os_str() == "-" {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(path)?),
+    };
+    let mut bytes = Vec::new();
+    input
+        .take(FILE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    // One that is too long may be cut within a character.
+    match bytes.len() > FILE_BYTES_MAX {
+        true => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        false => String::from_utf8(bytes).map_err(io::Error::other),
+    }
 }
 
 /// Reads the text of a file.
@@ -183,4 +204,4 @@ impl<'de> Visitor<'de> for NodeVisitor {
 }
 
 /// No configuration comes near this; a mistaken path to something huge does.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const FILE_BYTES_MAX: usize = 1024 * 1024;

@@ -158,35 +158,29 @@ impl Config {
         resolve::config(&document, flags, environment)
     }
 
-    /// Whether gRPC reflection answers; on where the redirect service is not configured, so that it
-    /// is when a reload adds the service.
-    pub fn reflection(&self) -> Reflection {
-        let redirect = self.redirect.as_ref();
-        redirect.map_or(Reflection::On, |redirect| redirect.reflection)
-    }
-
     /// The file that [`Config::load`] reads, if there is one.
     pub fn file(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
         path(flags, environment).map(Path::to_owned)
     }
 
-    /// Reads only where the admin listener is. For `weir healthcheck`, which may run without
-    /// the flags that the process was started with.
+    /// Reads only where the admin listener is. For `weir healthcheck`, which may run without the
+    /// flags that the process was started with, and beside a file that no reload would take.
     ///
     /// # Errors
     ///
-    /// The faults of the admin section and of the file's syntax.
+    /// An address that a flag or the environment spells wrong.
     pub fn admin_listen(
         flags: &Flags,
         environment: &Environment,
     ) -> Result<SocketAddr, ConfigErrors> {
-        let document = document::read(path(flags, environment))?;
-        resolve::admin_listen(&document, flags, environment)
+        let file = path(flags, environment).filter(|file| file.is_file());
+        let document = document::read(file).ok();
+        resolve::admin_listen(document.as_ref(), flags, environment)
     }
 }
 
 fn path<'a>(flags: &'a Flags, environment: &'a Environment) -> Option<&'a Path> {
-    let from_environment = || environment.config_path().map(Path::new);
+    let from_environment = || environment.config_path();
     flags.config.as_deref().or_else(from_environment)
 }
 

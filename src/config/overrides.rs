@@ -1,6 +1,9 @@
 //! Settings from the command line and the environment.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
@@ -8,20 +11,34 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
     /// Configuration file (YAML). Environment: CONFIG_PATH
-    #[arg(long, short, value_name = "FILE", global = true)]
+    #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where the CDN is, as `[SCHEME://]HOST[:PORT][/PREFIX]`. Environment: CDN_HOST
-    #[arg(long, value_name = "HOST", global = true)]
+    #[arg(long, value_name = "HOST")]
     pub cdn_host: Option<String>,
     /// Address of the redirect service [default: 0.0.0.0:50051]. Environment: WEIR_REDIRECT_LISTEN
-    #[arg(long, value_name = "ADDRESS", global = true)]
+    #[arg(long, value_name = "ADDRESS")]
     pub redirect_listen: Option<String>,
     /// Address of the admin listener [default: 127.0.0.1:8404]. Environment: WEIR_ADMIN_LISTEN
-    #[arg(long, value_name = "ADDRESS", global = true)]
+    #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<String>,
     /// Data-plane threads [default: the usable cores]. Environment: WEIR_WORKERS
-    #[arg(long, value_name = "NUMBER", global = true)]
+    #[arg(long, value_name = "NUMBER")]
     pub workers: Option<String>,
+}
+
+impl Flags {
+    /// These flags, and others where one is not given.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            config: self.config.or(others.config),
+            cdn_host: self.cdn_host.or(others.cdn_host),
+            redirect_listen: self.redirect_listen.or(others.redirect_listen),
+            admin_listen: self.admin_listen.or(others.admin_listen),
+            workers: self.workers.or(others.workers),
+        }
+    }
 }
 
 /// The environment variables that are settings. An empty one counts as not set, as Compose
@@ -29,6 +46,8 @@ pub struct Flags {
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: Variables,
+    /// Need not be UTF-8.
+    config_path: Option<PathBuf>,
     unknown: Vec<(String, &'static str)>,
 }
 
@@ -36,7 +55,7 @@ pub struct Environment {
 /// since 2021; this is its only call.
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Variables {
-    config_path: Option<String>,
+    rust_log: Option<String>,
     cdn_host: Option<String>,
     weir_redirect_listen: Option<String>,
     weir_admin_listen: Option<String>,
@@ -44,8 +63,14 @@ struct Variables {
 }
 
 impl Environment {
-    /// Picks the settings out of a process environment. Values that are not UTF-8 are ignored.
+    /// Picks the settings out of a process environment. Values that are not UTF-8 are ignored, but
+    /// for the file's path.
     pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let variables: Vec<(OsString, OsString)> = variables.into_iter().collect();
+        let config_path = variables
+            .iter()
+            .find(|(name, value)| name == CONFIG_PATH && !value.is_empty())
+            .map(|(_, value)| value.into());
         let texts: Vec<(String, String)> = variables
             .into_iter()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -61,7 +86,11 @@ impl Environment {
             .into_iter()
             .filter(|(name, _)| SETTINGS.contains(&name.as_str()));
         let variables = envy::from_iter(settings).unwrap_or_default();
-        Self { variables, unknown }
+        Self {
+            variables,
+            config_path,
+            unknown,
+        }
     }
 
     /// Variables that look like misspelled settings, each with the nearest setting.
@@ -69,8 +98,13 @@ impl Environment {
         &self.unknown
     }
 
-    pub(super) fn config_path(&self) -> Option<&str> {
-        self.variables.config_path.as_deref()
+    /// The filter of the event log; empty if there is none.
+    pub fn rust_log(&self) -> &str {
+        self.variables.rust_log.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn config_path(&self) -> Option<&Path> {
+        self.config_path.as_deref()
     }
 }
 
@@ -85,9 +119,11 @@ fn nearest_setting(name: &str) -> Option<&'static str> {
         .find(|setting| strsim::damerau_levenshtein(name, setting) <= 2)
 }
 
-const SETTINGS: [&str; 5] = [
+const CONFIG_PATH: &str = "CONFIG_PATH";
+const SETTINGS: [&str; 6] = [
     "CDN_HOST",
-    "CONFIG_PATH",
+    CONFIG_PATH,
+    "RUST_LOG",
     "WEIR_REDIRECT_LISTEN",
     "WEIR_ADMIN_LISTEN",
     "WEIR_WORKERS",
@@ -112,7 +148,7 @@ pub(super) struct Overrides<'a> {
 impl<'a> Overrides<'a> {
     pub(super) fn new(flags: &'a Flags, environment: &'a Environment) -> Self {
         let Variables {
-            config_path: _,
+            rust_log: _,
             cdn_host,
             weir_redirect_listen,
             weir_admin_listen,

@@ -1,11 +1,11 @@
 //! The admin listener: liveness, readiness and metrics.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -17,16 +17,18 @@ use hyper_util::{
 use prometheus_client::{encoding::text, registry::Registry};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::AbortHandle,
     time,
 };
 
 use crate::{
-    control::{is_ready, metrics},
+    control::{
+        AccessLogs, is_ready,
+        metrics::{self, MetricsFormat},
+    },
     net::{AcceptPause, AcceptRetry, accept_retry},
     shutdown::{Phase, PhaseReceiver},
     state::Shared,
-    telemetry::access_log::AccessLog,
 };
 
 /// Serves the admin listener until the process ends.
@@ -34,25 +36,19 @@ pub(super) async fn serve(
     listener: std::net::TcpListener,
     shared: Arc<Shared>,
     phase: PhaseReceiver,
-    access_log: Option<AccessLog>,
+    access_logs: AccessLogs,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let pages = pages(shared, phase, access_log);
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let pages = pages(shared, phase, access_logs);
+    let mut connections = VecDeque::<AbortHandle>::new();
     let mut pause = AcceptPause::default();
     loop {
-        // The oldest waits for a place, the rest in the kernel's queue.
-        let Ok(place) = Arc::clone(&connections).acquire_owned().await else {
-            return Ok(());
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 pause.reset();
-                let connection = serve_connection(stream, pages.clone());
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
+                make_room(&mut connections);
+                let connection = tokio::spawn(serve_connection(stream, pages.clone()));
+                connections.push_back(connection.abort_handle());
             }
             Err(error) if accept_retry(&error) == AcceptRetry::AtOnce => {}
             Err(_exhausted) => time::sleep(pause.next_pause()).await,
@@ -60,10 +56,21 @@ pub(super) async fn serve(
     }
 }
 
+/// Closes the oldest connection if there are too many, so that a probe always gets through. Every
+/// answer is ready at once, so the oldest is idle, or its client does not read.
+fn make_room(connections: &mut VecDeque<AbortHandle>) {
+    connections.retain(|connection| !connection.is_finished());
+    if connections.len() >= CONNECTIONS_MAX
+        && let Some(oldest) = connections.pop_front()
+    {
+        oldest.abort();
+    }
+}
+
 async fn serve_connection(stream: TcpStream, pages: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
+        .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
     // A broken connection is the client's affair: the pages have no side effects. One that reads
@@ -78,8 +85,8 @@ struct Admin {
     phase: PhaseReceiver,
 }
 
-fn pages(shared: Arc<Shared>, phase: PhaseReceiver, access_log: Option<AccessLog>) -> Router {
-    let registry = Arc::new(metrics::registry(Arc::clone(&shared), access_log));
+fn pages(shared: Arc<Shared>, phase: PhaseReceiver, access_logs: AccessLogs) -> Router {
+    let registry = Arc::new(metrics::registry(Arc::clone(&shared), access_logs));
     Router::new()
         .route("/", get(index))
         .route("/livez", get(live))
@@ -118,17 +125,21 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     (StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
-async fn scrape(State(admin): State<Admin>) -> Response {
+async fn scrape(State(admin): State<Admin>, head: HeaderMap) -> Response {
     let mut page = String::new();
+    let format = MetricsFormat::accepted_by(&head);
     match text::encode(&mut page, &admin.registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+        Ok(()) => {
+            let page = format.page(page);
+            ([(header::CONTENT_TYPE, format.content_type())], page).into_response()
+        }
         Err(std::fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CONNECTIONS_MAX: usize = 32;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a head, and between two requests: scrapers ask every 15 s or less often, and connect anew.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A scraper connects anew after this; far above what any answer takes.
 const LIFETIME_MAX: Duration = Duration::from_secs(600);

@@ -9,17 +9,18 @@ use tokio::sync::mpsc;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    config::{Config, ConfigErrors},
+    config::Config,
     proto,
     shutdown::{Phase, PhaseSender},
     state::Shared,
-    telemetry::access_log::AccessLog,
 };
 
+mod access_logs;
 mod admin;
 mod config_watch;
 mod drain;
 mod listeners;
+mod loading;
 mod metrics;
 mod names;
 mod prober;
@@ -28,36 +29,27 @@ mod resolver;
 pub mod signals;
 mod upstreams;
 
+pub use access_logs::{AccessLogError, AccessLogs};
 pub use drain::DrainReport;
 pub use listeners::{Bound, Listeners, ServiceKind, listener_specs};
+pub use loading::Loader;
+pub use reload::warn_of_limit;
 pub use upstreams::Upstreams;
 
 use config_watch::ConfigWatch;
 use drain::Progress;
+use loading::{Loading, Why};
+use reload::Running;
 
 /// What an operator asks of the running process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Command {
     /// Drain and end; at the second time, end at once.
     Stop,
-    /// Read the configuration again.
+    /// Read the configuration again, and open the access log's file again.
     Reload,
-}
-
-/// Reads the configuration again.
-pub struct Loader {
-    /// Reads it, from wherever it came.
-    pub load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
-    /// The file whose change is a reload.
-    pub watched: Option<PathBuf>,
-}
-
-impl fmt::Debug for Loader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loader")
-            .field("watched", &self.watched)
-            .finish_non_exhaustive()
-    }
+    /// Open the access log's file again.
+    ReopenLogs,
 }
 
 /// What the control plane is started with.
@@ -82,8 +74,8 @@ pub struct ControlPlane {
     pub listeners: Listeners,
     /// Who may take requests.
     pub upstreams: Upstreams,
-    /// The load balancer's access log, if there is one.
-    pub access_log: Option<AccessLog>,
+    /// The load balancer's access log.
+    pub access_logs: AccessLogs,
 }
 
 impl fmt::Debug for ControlPlane {
@@ -108,70 +100,81 @@ impl ControlPlane {
     /// # Errors
     ///
     /// When a worker dies: a fault of ours, after which the process should be replaced.
-    pub async fn run(mut self) -> Result<DrainReport, WorkerDied> {
+    pub async fn run(self) -> Result<DrainReport, WorkerDied> {
         let admin = admin::serve(
             self.admin_listener,
             Arc::clone(&self.shared),
             self.phase.subscribe(),
-            self.access_log.clone(),
+            self.access_logs.clone(),
         );
         let admin = tokio::spawn(admin);
-        let watched = self.loader.watched.take().filter(|_| self.config.watch);
-        let mut file_changes = watched.map(watch);
-        if file_changes.is_some() {
-            // What changed while the process began was seen by nobody.
-            reload::reload_if_changed(
-                &mut self.config,
-                &self.loader,
-                &self.shared,
-                &mut self.listeners,
-                &mut self.upstreams,
-            );
-        }
-        loop {
-            let asked = tokio::select! {
-                Some(index) = self.worker_ends.recv() => return Err(WorkerDied { index }),
-                () = self.upstreams.change() => continue,
-                () = changed(&mut file_changes) => Some(Command::Reload),
-                command = self.commands.recv() => command,
-            };
-            match asked {
-                Some(Command::Reload) => {
-                    let (listeners, upstreams) = (&mut self.listeners, &mut self.upstreams);
-                    reload::reload(
-                        &mut self.config,
-                        &self.loader,
-                        &self.shared,
-                        listeners,
-                        upstreams,
-                    );
-                    if let Some(access_log) = &self.access_log {
-                        access_log.reopen();
-                    }
-                }
-                // Nobody can ask for anything any more.
-                Some(Command::Stop) | None => break,
-            }
-        }
-        let progress = Progress::begin(&self.shared);
+        let mut running = Running {
+            config: self.config,
+            shared: self.shared,
+            listeners: self.listeners,
+            upstreams: self.upstreams,
+            access_logs: self.access_logs,
+        };
+        let (mut commands, mut worker_ends) = (self.commands, self.worker_ends);
+        follow(&mut running, self.loader, &mut commands, &mut worker_ends).await?;
+        let progress = Progress::begin(&running.shared);
         let drain = async {
             turn_red(&self.health).await;
-            drain::drain(&self.shared, &self.phase, &self.config.drain).await;
+            drain::drain(&running.shared, &self.phase, &running.config.drain).await;
         };
         // Backends may still die while their last requests are under way.
         let keep_up = async {
             loop {
-                self.upstreams.change().await;
+                running.upstreams.change().await;
             }
         };
         tokio::select! {
             () = drain => {}
-            () = asked_again(&mut self.commands) => {}
+            () = asked_again(&mut commands) => {}
             () = keep_up => {}
         }
-        let report = progress.end(&self.shared, &self.phase);
+        let report = progress.end(&running.shared, &self.phase);
         admin.abort();
         Ok(report)
+    }
+}
+
+/// Does what the operator asks for until that is a stop.
+async fn follow(
+    running: &mut Running,
+    loader: Loader,
+    commands: &mut mpsc::Receiver<Command>,
+    worker_ends: &mut mpsc::Receiver<usize>,
+) -> Result<(), WorkerDied> {
+    let file = loader.file.clone().filter(|_| loader.is_repeatable());
+    let mut loading = Loading::new(loader);
+    let mut file_changes = None;
+    loop {
+        let wanted = file.as_ref().filter(|_| running.config.watch);
+        match (wanted, &file_changes) {
+            (Some(file), None) => {
+                file_changes = Some(watch(file.clone()));
+                // A change before the watch began has given no sign.
+                loading.begin(Why::MayDiffer);
+            }
+            (None, Some(_)) => file_changes = None,
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        tokio::select! {
+            Some(index) = worker_ends.recv() => return Err(WorkerDied { index }),
+            () = running.upstreams.change() => {}
+            () = changed(&mut file_changes) => loading.begin(Why::Asked),
+            (why, loaded) = loading.loaded() => running.take(why, loaded),
+            command = commands.recv() => match command {
+                Some(Command::Reload) => {
+                    loading.begin(Why::Asked);
+                    running.access_logs.reopen();
+                }
+                Some(Command::ReopenLogs) => running.access_logs.reopen(),
+                // No other command can come.
+                Some(Command::Stop) | None => return Ok(()),
+            },
+        }
     }
 }
 
@@ -230,6 +233,7 @@ async fn asked_again(commands: &mut mpsc::Receiver<Command>) {
         match command {
             Command::Stop => return,
             Command::Reload => tracing::warn!("not reloading: the process is stopping"),
+            Command::ReopenLogs => {}
         }
     }
     std::future::pending().await

@@ -1,88 +1,95 @@
-//! Replaces the running configuration by what is on disk now.
+//! Replaces the running configuration by one that was read.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use crate::{
-    config::Config,
+    config::{Config, Connections},
     control::{
-        Loader,
+        access_logs::{self, AccessLogError, AccessLogs},
         listeners::{Bound, Listeners, listener_specs},
+        loading::{LoadError, Why},
         upstreams::Upstreams,
     },
     net::BindError,
-    state::{Shared, Snapshot},
+    state::{OpenFiles, Shared, Snapshot},
 };
 
-/// Reads the configuration anew and publishes it, or says why the old one goes on. Whatever stays
-/// the same keeps running as it is; a change that needs a restart is refused rather than half done.
-pub(super) fn reload(
-    running: &mut Config,
-    loader: &Loader,
-    shared: &Shared,
-    listeners: &mut Listeners,
-    upstreams: &mut Upstreams,
-) {
-    let loaded = match (loader.load)() {
-        Ok(config) => config,
-        Err(errors) => {
-            shared.reloads.refused();
-            tracing::error!(%errors, "reload refused; the old configuration keeps serving");
+/// The running configuration, and what a reload changes.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) config: Config,
+    pub(super) shared: Arc<Shared>,
+    pub(super) listeners: Listeners,
+    pub(super) upstreams: Upstreams,
+    pub(super) access_logs: AccessLogs,
+}
+
+/// Why a configuration is not taken, so that the old one goes on.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
+}
+
+impl Running {
+    /// Takes a configuration that was read, or says why the old one goes on. Whatever stays the
+    /// same keeps running as it is.
+    pub(super) fn take(&mut self, why: Why, loaded: Result<Config, LoadError>) {
+        let is_same = loaded.as_ref().is_ok_and(|loaded| *loaded == self.config);
+        if is_same && why == Why::MayDiffer {
             return;
         }
-    };
-    let fixed = changed_but_fixed(running, &loaded);
-    if !fixed.is_empty() {
-        shared.reloads.refused();
-        let keys = fixed.join(", ");
-        tracing::error!(
-            keys,
-            "reload refused: these need a restart; the old configuration keeps serving"
+        if let Err(error) = loaded
+            .map_err(Refused::from)
+            .and_then(|loaded| self.publish(loaded))
+        {
+            self.shared.reloads.refused();
+            tracing::error!(%error, "reload refused; the old configuration keeps serving");
+            return;
+        }
+        self.shared.reloads.succeeded();
+        let upstreams = &self.config.upstreams;
+        let backends = upstreams.iter().map(|upstream| upstream.backends.len());
+        tracing::info!(
+            listeners = self.config.http.len(),
+            upstreams = upstreams.len(),
+            backends = backends.sum::<usize>(),
+            "configuration reloaded"
         );
-        return;
     }
-    if let Err(error) = publish(&loaded, shared, listeners, upstreams) {
-        shared.reloads.refused();
-        tracing::error!(%error, "reload refused; the old configuration keeps serving");
-        return;
-    }
-    shared.reloads.succeeded();
-    *running = loaded;
-    let upstreams = &running.upstreams;
-    let backends = upstreams.iter().map(|upstream| upstream.backends.len());
-    tracing::info!(
-        listeners = running.http.len(),
-        upstreams = upstreams.len(),
-        backends = backends.sum::<usize>(),
-        "configuration reloaded"
-    );
-}
 
-/// As [`reload`], but says nothing when nothing differs.
-pub(super) fn reload_if_changed(
-    running: &mut Config,
-    loader: &Loader,
-    shared: &Shared,
-    listeners: &mut Listeners,
-    upstreams: &mut Upstreams,
-) {
-    let is_same = (loader.load)().is_ok_and(|loaded| loaded == *running);
-    if !is_same {
-        reload(running, loader, shared, listeners, upstreams);
+    /// Binds and opens what is new, then publishes everything at once, then accepts. What cannot
+    /// change stays as it is, with a warning.
+    fn publish(&mut self, mut loaded: Config) -> Result<(), Refused> {
+        let workers = NonZeroUsize::new(self.shared.workers().len()).unwrap_or(NonZeroUsize::MIN);
+        let specs = listener_specs(&loaded);
+        let bound = Bound::new(&specs, &self.listeners.are_open(&specs), workers)?;
+        let log = match loaded.access_log == self.config.access_log {
+            true => None,
+            false => Some(access_logs::open(loaded.access_log.as_ref())?),
+        };
+        let fixed = keep_fixed(&self.config, &mut loaded);
+        if !fixed.is_empty() {
+            let keys = fixed.join(", ");
+            tracing::warn!(
+                keys,
+                "these change at the next restart; the rest is reloaded"
+            );
+        }
+        warn_of_limit(&loaded.connections, &self.shared.open_files);
+        let per_client_limit = loaded.connections.per_client_limit;
+        self.shared.clients.limit_to(per_client_limit);
+        begin(&loaded, &mut self.listeners, &mut self.upstreams, bound);
+        if let Some(log) = log {
+            self.access_logs.switch(log);
+        }
+        self.config = loaded;
+        Ok(())
     }
-}
-
-/// Binds what is new, then publishes everything at once, then accepts.
-fn publish(
-    config: &Config,
-    shared: &Shared,
-    listeners: &mut Listeners,
-    upstreams: &mut Upstreams,
-) -> Result<(), BindError> {
-    let workers = NonZeroUsize::new(shared.workers().len()).unwrap_or(NonZeroUsize::MIN);
-    let specs = listener_specs(config);
-    let bound = Bound::new(&specs, &listeners.are_open(&specs), workers)?;
-    begin(config, listeners, upstreams, bound);
-    Ok(())
 }
 
 /// Publishes a configuration whose new listeners are bound.
@@ -99,21 +106,29 @@ pub(super) fn begin(
     listeners.open(bound, &specs);
 }
 
-/// The keys that differ although they are fixed for the life of the process.
-fn changed_but_fixed(running: &Config, loaded: &Config) -> Vec<&'static str> {
-    let differs = [
-        (
-            "redirect.reflection",
-            running.reflection() != loaded.reflection(),
-        ),
-        ("admin", running.admin != loaded.admin),
-        ("connections", running.connections != loaded.connections),
-        ("access_log", running.access_log != loaded.access_log),
-        ("watch", running.watch != loaded.watch),
-        ("workers", running.workers != loaded.workers),
-    ];
-    differs
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect()
+/// Warns of a limit of connections that the limit of open files is too low for.
+pub fn warn_of_limit(connections: &Connections, open_files: &OpenFiles) {
+    let room = open_files.client_connections_max();
+    let wanted = connections.limit.map_or(0, usize::from);
+    if wanted > room {
+        tracing::warn!(
+            wanted,
+            room,
+            "connections.limit is lowered to what the limit of open files leaves"
+        );
+    }
+}
+
+/// Keeps the values that are fixed for the life of the process, and names those that differ.
+fn keep_fixed(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
+    let mut fixed = Vec::new();
+    if loaded.admin.listen != running.admin.listen {
+        loaded.admin.listen = running.admin.listen;
+        fixed.push("admin.listen");
+    }
+    if loaded.workers != running.workers {
+        loaded.workers = running.workers;
+        fixed.push("workers");
+    }
+    fixed
 }

@@ -8,7 +8,7 @@ use crate::{
         stream::{MessageStream, StreamFault, Turn},
     },
     http1::Piece,
-    message::{Framing, Kind, RequestHead, tokens},
+    message::{Fields, Framing, Kind, RequestHead, tokens},
 };
 
 /// What an answer must suit.
@@ -44,8 +44,8 @@ impl Asked {
     }
 }
 
-/// Answers a request by a fault: its message as text or JSON, or a gRPC status. Returns the bytes
-/// of the body.
+/// Answers a request by a fault: its message as text or JSON, or a gRPC status, with the request's
+/// id. Returns the bytes of the body.
 ///
 /// # Errors
 ///
@@ -55,6 +55,7 @@ pub(in crate::data) fn refuse(
     client: &mut MessageStream,
     asked: Asked,
     fault: &Fault,
+    request_id: &[u8],
     is_last: bool,
 ) -> Result<usize, StreamFault> {
     let row = fault.row();
@@ -66,24 +67,51 @@ pub(in crate::data) fn refuse(
             head.fields_mut()
                 .push(name.as_str().as_bytes(), value.as_bytes());
         }
+        push_request_id(head.fields_mut(), request_id);
         return send(turn, client, asked, b"", is_last);
     }
-    let (content_type, body): (&[u8], String) = match asked.wants_json {
-        true => {
-            let body = serde_json::json!({ "code": row.status, "message": fault.to_string() });
-            (b"application/json", body.to_string())
-        }
-        false => (b"text/plain; charset=utf-8", format!("{fault}\n")),
+    let (content_type, body) = match asked.wants_json {
+        true => (JSON, json_body(fault, request_id)),
+        false => (TEXT, text_body(fault, request_id)),
     };
     let head = &mut turn.scratch.outgoing;
     head.begin(row.status, b"", Version::HTTP_11);
     let fields = head.fields_mut();
     fields.push_as(Kind::ContentType, b"content-type", content_type);
     fields.push_as(Kind::Other, b"cache-control", b"no-store");
+    push_request_id(fields, request_id);
     if row.status == 503 {
         fields.push_as(Kind::Other, b"retry-after", b"1");
     }
     send(turn, client, asked, body.as_bytes(), is_last)
+}
+
+fn json_body(fault: &Fault, request_id: &[u8]) -> String {
+    let (code, message) = (fault.row().status, fault.to_string());
+    let body = match request_id.is_empty() {
+        true => serde_json::json!({ "code": code, "message": message }),
+        false => {
+            let id = String::from_utf8_lossy(request_id);
+            serde_json::json!({ "code": code, "message": message, "request_id": id })
+        }
+    };
+    body.to_string()
+}
+
+fn text_body(fault: &Fault, request_id: &[u8]) -> String {
+    match request_id.is_empty() {
+        true => format!("{fault}\n"),
+        false => format!(
+            "{fault}\nrequest ID: {}\n",
+            String::from_utf8_lossy(request_id)
+        ),
+    }
+}
+
+fn push_request_id(fields: &mut Fields, request_id: &[u8]) {
+    if !request_id.is_empty() {
+        fields.push_as(Kind::RequestId, b"x-request-id", request_id);
+    }
 }
 
 /// Sends the answer whose head was begun in the scratch buffers.
@@ -154,3 +182,6 @@ pub(in crate::data) fn asks_to_be_told(head: &RequestHead) -> bool {
     head.version() == Version::HTTP_10
         && options.any(|option| option.eq_ignore_ascii_case(b"keep-alive"))
 }
+
+const JSON: &[u8] = b"application/json";
+const TEXT: &[u8] = b"text/plain; charset=utf-8";

@@ -3,7 +3,7 @@
 use std::{cell::Cell, net::IpAddr, rc::Rc};
 
 use crate::{
-    data::context::WorkerContext,
+    data::context::{LocalConnections, WorkerContext},
     shutdown::Phase,
     state::{Cause, CloseCause},
 };
@@ -13,6 +13,8 @@ use crate::{
 pub(in crate::data) struct Connection {
     pub(in crate::data) worker: Rc<WorkerContext>,
     pub(in crate::data) peer: Peer,
+    /// Its limits and timeouts.
+    pub(in crate::data) limits: LocalConnections,
     /// Whether its listener is gone, so that the client has to connect elsewhere.
     is_leaving: Cell<bool>,
     /// Why it ended, while what it carried is given up.
@@ -39,6 +41,7 @@ impl Peer {
 impl Connection {
     pub(in crate::data) fn new(worker: Rc<WorkerContext>, peer: IpAddr) -> Self {
         Self {
+            limits: worker.connections(),
             worker,
             peer: Peer::new(peer),
             is_leaving: Cell::new(false),

@@ -23,6 +23,9 @@ use crate::{
 /// different workers write no common count.
 pub(in crate::data) type LocalSnapshot = Rc<Arc<Snapshot>>;
 
+/// The limits of client connections, counted within the worker as well.
+pub(in crate::data) type LocalConnections = Rc<Arc<Connections>>;
+
 /// An upstream of a snapshot, with the snapshot. Costs the worker's own count to clone.
 #[derive(Clone, Debug)]
 pub(in crate::data) struct UpstreamRef {
@@ -73,12 +76,12 @@ impl UpstreamRef {
 pub(in crate::data) struct WorkerContext {
     pub(in crate::data) index: usize,
     pub(in crate::data) shared: Arc<Shared>,
-    pub(in crate::data) connections: Connections,
     pub(in crate::data) phases: Phases,
     /// Borrowed by one poll of a connection at a time.
     pub(in crate::data) scratch: RefCell<Scratch>,
     /// The latest snapshot that this worker saw.
     snapshot: RefCell<LocalSnapshot>,
+    connections: RefCell<LocalConnections>,
     /// Its other end learns when the last holder of this context is gone.
     _alive: mpsc::Sender<Infallible>,
 }
@@ -88,7 +91,6 @@ impl WorkerContext {
     pub(in crate::data) fn new(
         index: usize,
         shared: Arc<Shared>,
-        connections: Connections,
         phase: Phase,
         alive: mpsc::Sender<Infallible>,
     ) -> Self {
@@ -96,7 +98,7 @@ impl WorkerContext {
             index,
             scratch: RefCell::default(),
             snapshot: RefCell::new(Rc::new(shared.snapshot.load_full())),
-            connections,
+            connections: RefCell::new(Rc::new(Arc::clone(&shared.snapshot.load().connections))),
             shared,
             phases: Phases::new(phase),
             _alive: alive,
@@ -114,6 +116,16 @@ impl WorkerContext {
         let mut known = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(&current, &known) {
             *known = Rc::new(Arc::clone(&current));
+        }
+        Rc::clone(&known)
+    }
+
+    /// The current limits of client connections. A connection keeps those that it began with.
+    pub(in crate::data) fn connections(&self) -> LocalConnections {
+        let current = &self.shared.snapshot.load().connections;
+        let mut known = self.connections.borrow_mut();
+        if !Arc::ptr_eq(current, &known) {
+            *known = Rc::new(Arc::clone(current));
         }
         Rc::clone(&known)
     }

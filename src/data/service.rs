@@ -36,21 +36,22 @@ pub(in crate::data) struct Services {
 
 impl Services {
     /// The services' parts of a worker.
-    pub(in crate::data) fn new(
-        worker: &Rc<WorkerContext>,
-        grpc_routes: GrpcRoutes,
-        access_log: Option<&AccessLog>,
-    ) -> Self {
+    pub(in crate::data) fn new(worker: &Rc<WorkerContext>, grpc_routes: GrpcRoutes) -> Self {
         Self {
             worker: Rc::clone(worker),
             redirect: Rc::new(RedirectWorker::new(worker, grpc_routes)),
-            http: Rc::new(HttpWorker::new(worker, access_log.map(AccessLog::sink))),
+            http: Rc::new(HttpWorker::new(worker)),
         }
     }
 
     /// The worker.
     pub(in crate::data) fn worker(&self) -> &Rc<WorkerContext> {
         &self.worker
+    }
+
+    /// Logs requests there from now on; nowhere if `None`.
+    pub(in crate::data) fn log_to(&self, access_log: Option<&AccessLog>) {
+        self.http.log_to(access_log.map(AccessLog::sink));
     }
 
     /// The service of a listener.
@@ -135,10 +136,10 @@ impl Service {
         if let Self::Redirect(redirect) = self
             && redirect.is_grpc(&request)
         {
-            let call = redirect.call(turn, request, respond)?;
+            let call = redirect.call(&connection.limits, turn, request, respond)?;
             return Some((Call::Grpc(call), MessageStream::none()));
         }
-        let bytes_max = u64::from(connection.worker.connections.max_header_size);
+        let bytes_max = u64::from(connection.limits.max_header_size);
         let is_too_long = head_bytes(&request) > bytes_max;
         let (parts, receiver) = request.into_parts();
         read_request(&parts, &mut turn.scratch.request);

@@ -77,7 +77,7 @@ pub(in crate::data) fn services(yaml: &str) -> Rc<Services> {
     let health = health_service()
         .now_or_never()
         .expect("it waits for nothing");
-    let routes = GrpcRoutes::new(engine, health.1, config.reflection());
-    let context = WorkerContext::new(0, shared, config.connections.clone(), Phase::Running, alive);
-    Rc::new(Services::new(&Rc::new(context), routes, None))
+    let routes = GrpcRoutes::new(engine, health.1);
+    let context = WorkerContext::new(0, shared, Phase::Running, alive);
+    Rc::new(Services::new(&Rc::new(context), routes))
 }

@@ -9,13 +9,12 @@ use std::{
 
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task,
     time::{Duration, interval},
 };
 
 use crate::{
-    config::Connections,
     data::{
         context::WorkerContext,
         listener::{self, Acceptor, Handover},
@@ -37,16 +36,12 @@ pub struct Worker {
     pub listeners: ListenerReceiver,
     /// The gRPC services beside the redirect method.
     pub grpc_routes: GrpcRoutes,
-    /// Limits and timeouts of client connections.
-    pub connections: Connections,
-    /// Open connections allowed over all workers.
-    pub connection_limit: usize,
     /// The channels to the other workers.
     pub handover: Handover,
     /// What all threads share.
     pub shared: Arc<Shared>,
-    /// Where requests of the load balancer are logged; nowhere if `None`.
-    pub access_log: Option<AccessLog>,
+    /// Where requests of the load balancer are logged; nowhere if `None`. A reload changes it.
+    pub access_log: watch::Receiver<Option<AccessLog>>,
     /// How far a stop has come.
     pub phase: PhaseReceiver,
     /// Dropped once its sockets are being accepted on.
@@ -74,17 +69,15 @@ impl Worker {
         let context = Rc::new(WorkerContext::new(
             self.index,
             self.shared,
-            self.connections,
             *phase.borrow(),
             all_done,
         ));
-        let services = Rc::new(Services::new(
-            &context,
-            self.grpc_routes,
-            self.access_log.as_ref(),
-        ));
+        let services = Rc::new(Services::new(&context, self.grpc_routes));
+        let mut access_log = self.access_log;
+        services.log_to(access_log.borrow_and_update().as_ref());
+        let logging = follow_access_log(Rc::downgrade(&services), access_log);
         let housekeeping = keep_house(Rc::downgrade(&services));
-        let acceptor = Rc::new(Acceptor::new(services, handover, self.connection_limit));
+        let acceptor = Rc::new(Acceptor::new(services, handover));
         let tasks = [
             task::spawn_local(listener::receive(
                 Rc::clone(&acceptor),
@@ -92,6 +85,7 @@ impl Worker {
                 phase.clone(),
             )),
             task::spawn_local(housekeeping),
+            task::spawn_local(logging),
             task::spawn_local(follow(Rc::downgrade(&context), phase.clone())),
         ];
         drop(context);
@@ -125,6 +119,19 @@ async fn follow(context: Weak<WorkerContext>, mut phase: PhaseReceiver) {
         let phase = *phase.borrow_and_update();
         match context.upgrade() {
             Some(context) => context.phases.enter(phase),
+            None => return,
+        }
+    }
+}
+
+/// Logs requests to whatever access log a reload starts.
+async fn follow_access_log(
+    services: Weak<Services>,
+    mut access_log: watch::Receiver<Option<AccessLog>>,
+) {
+    while access_log.changed().await.is_ok() {
+        match services.upgrade() {
+            Some(services) => services.log_to(access_log.borrow_and_update().as_ref()),
             None => return,
         }
     }

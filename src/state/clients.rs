@@ -5,7 +5,10 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     net::{IpAddr, Ipv6Addr},
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// The open connections of each client address, over all workers. Empty where there is no limit.
@@ -13,7 +16,9 @@ use std::{
 /// entries than there are connections.
 #[derive(Debug)]
 pub struct ClientConnections {
-    limit: Option<NonZeroUsize>,
+    /// 0 for no limit. Written by the control plane, read by every accept loop; relaxed, as it
+    /// stands for itself.
+    limit: AtomicUsize,
     shards: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
     /// Keyed anew in each process, so that nobody can choose addresses that meet in one shard.
     hasher: RandomState,
@@ -23,25 +28,32 @@ impl ClientConnections {
     /// A table for a limit; `None` for no limit.
     pub fn new(limit: Option<NonZeroUsize>) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: AtomicUsize::new(limit.map_or(0, usize::from)),
             shards: Default::default(),
             hasher: RandomState::new(),
         })
     }
 
+    /// Changes the limit. Connections that were accepted without one are not counted.
+    pub fn limit_to(&self, limit: Option<NonZeroUsize>) {
+        let limit = limit.map_or(0, usize::from);
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
     /// Counts a connection; `None` if the client has as many as it may. Costs nothing without a
     /// limit, else a lock that is hardly ever held.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<ClientPlace> {
-        let Some(limit) = self.limit else {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if limit == 0 {
             return Some(ClientPlace(None));
-        };
+        }
         let client = client_of(address);
         let mut shard = self
             .shard(client)
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let count = shard.entry(client).or_default();
-        if *count >= limit.get() {
+        if *count >= limit {
             return None;
         }
         *count += 1;

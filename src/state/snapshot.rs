@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Connections, Reflection},
     redirect::RedirectPolicy,
     state::Upstream,
 };
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub retired: Arc<[(usize, Arc<Self>)]>,
     /// The upstreams that routes lead to.
     pub upstreams: Arc<[Upstream]>,
+    /// Limits and timeouts of client connections that are accepted from now on.
+    pub connections: Arc<Connections>,
 }
 
 /// What one listener of the HTTP load balancer answers by.
@@ -40,6 +42,8 @@ pub struct RedirectSettings {
     pub policy: RedirectPolicy,
     /// Time allowed from a call's head to the end of its message.
     pub call_timeout: Duration,
+    /// Whether gRPC reflection answers.
+    pub reflection: Reflection,
 }
 
 impl Snapshot {
@@ -48,12 +52,14 @@ impl Snapshot {
         let redirect = config.redirect.as_ref().map(|redirect| RedirectSettings {
             policy: redirect.policy.clone(),
             call_timeout: redirect.call_timeout,
+            reflection: redirect.reflection,
         });
         Self {
             redirect,
             http: http.into(),
             retired: Arc::default(),
             upstreams: upstreams.into(),
+            connections: Arc::new(config.connections.clone()),
         }
     }
 

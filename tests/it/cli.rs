@@ -175,7 +175,7 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
     // The watched file may also be read half written, which is refused and told for itself.
     while {
         let event = process.until_logged("reload refused");
-        let errors = event["errors"].as_str().unwrap();
+        let errors = event["error"].as_str().unwrap();
         !errors.contains("did you mean `cdn_host`?")
     } {}
     assert_eq!(client.redirect(VIDEO).await.address(), two);

@@ -11,6 +11,7 @@
 
 mod access_log;
 mod access_log_lines;
+mod admin;
 mod backend_connections;
 mod balancer;
 mod balancer_limits;
@@ -28,6 +29,7 @@ mod early_answers;
 mod ejection;
 mod exactness;
 mod expectations;
+mod failed_requests;
 mod faithful_heads;
 mod faithful_values;
 mod first_checks;
@@ -64,6 +66,7 @@ mod quiet_exchanges;
 mod redirect_listener;
 mod reload;
 mod reload_health;
+mod reload_settings;
 mod reload_upstreams;
 mod reload_watched;
 mod round_robin;

@@ -1,6 +1,6 @@
 //! Backends that are named rather than addressed.
 
-use crate::support::{MoodyBackend, SteadyClient, TestApp, eventually};
+use crate::support::{MoodyBackend, SteadyClient, TestApp, error_message, eventually};
 
 fn start(named: &str, other: &str, checks: &str) -> TestApp {
     TestApp::start(
@@ -53,8 +53,8 @@ async fn a_name_that_nobody_knows_holds_nothing_up() {
     for fault in 1..=2 {
         let (status, body) = client.get("/").await.unwrap();
         assert_eq!(
-            (status, body.as_str()),
-            (503, "upstream app has no available backend\n")
+            (status, error_message(&body)),
+            (503, "upstream app has no available backend")
         );
         let faults = "weir_http_faults_total{cause=\"no_backend\"}";
         assert_eq!(app.metric(faults).await, fault);

@@ -88,7 +88,21 @@ fn no_service(file: Option<&Path>) -> Diagnostic {
     ))
 }
 
+/// Where the admin listener is. What the document says counts only if it can be read.
 pub(super) fn admin_listen(
+    document: Option<&Document>,
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<SocketAddr, ConfigErrors> {
+    let from = |document| listen_of_admin(document, flags, environment);
+    let of_document = document.and_then(|document| from(document).ok());
+    match of_document {
+        Some(listen) => Ok(listen),
+        None => from(&crate::config::document::read(None)?),
+    }
+}
+
+fn listen_of_admin(
     document: &Document,
     flags: &Flags,
     environment: &Environment,

@@ -10,29 +10,35 @@ use prometheus_client::{
 };
 
 use crate::{
+    control::AccessLogs,
     redirect::{RejectReason, Target},
     state::{
         AcceptFault, Cause, CloseCause, Counter, DURATION_BOUNDS, DurationHistogram, Protocol,
         Shared, WorkerStats,
     },
-    telemetry::access_log::AccessLog,
 };
 
+mod format;
 mod upstreams;
 
+pub(super) use format::MetricsFormat;
+
 /// Registers everything that Weir counts.
-pub(super) fn registry(shared: Arc<Shared>, access_log: Option<AccessLog>) -> Registry {
+pub(super) fn registry(shared: Arc<Shared>, access_logs: AccessLogs) -> Registry {
     let mut registry = Registry::with_prefix("weir");
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "The running version", build);
-    registry.register_collector(Box::new(Shards { shared, access_log }));
+    registry.register_collector(Box::new(Shards {
+        shared,
+        access_logs,
+    }));
     registry
 }
 
 #[derive(Debug)]
 struct Shards {
     shared: Arc<Shared>,
-    access_log: Option<AccessLog>,
+    access_logs: AccessLogs,
 }
 
 impl Collector for Shards {
@@ -212,13 +218,10 @@ impl Shards {
     }
 
     fn access_log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(access_log) = &self.access_log else {
+        let Some(lines) = self.access_logs.lines() else {
             return Ok(());
         };
-        let counts = [
-            ("written", access_log.written_lines()),
-            ("lost", access_log.lost_lines()),
-        ];
+        let counts = [("written", lines.written), ("lost", lines.lost)];
         let help = "Lines of the access log, by what became of them";
         family(encoder, "access_log_lines", help, "result", counts)
     }

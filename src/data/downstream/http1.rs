@@ -145,7 +145,7 @@ impl Http1Connection {
     }
 
     fn poll_head(&mut self, turn: &mut Turn<'_, '_>, state: State, since: Instant) -> Step {
-        let bytes_max = self.connection.worker.connections.max_header_size as usize;
+        let bytes_max = self.connection.limits.max_header_size as usize;
         self.http1().skip_blank_lines();
         let read = self.http1().poll_head(turn, bytes_max, |bytes, heads| {
             parse_request(bytes, heads.request)
@@ -275,7 +275,7 @@ impl Http1Connection {
         if phase >= Phase::ClosingIdle && matches!(state, State::Idle { .. }) {
             return Step::End(CloseCause::Drained);
         }
-        let limits = &self.connection.worker.connections;
+        let limits = &self.connection.limits;
         let due = match &state {
             State::Idle { since } => *since + limits.idle_timeout,
             // A stop does not wait for clients that dawdle over a head.

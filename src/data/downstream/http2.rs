@@ -43,7 +43,7 @@ pub(super) async fn serve(
     transport: Transport,
     opening: Vec<u8>,
 ) -> CloseCause {
-    let limits = &connection.worker.connections;
+    let limits = &connection.limits;
     let settings = settings(limits.max_concurrent_streams.get(), limits.max_header_size);
     let socket = Http2Socket::new(transport, opening, PREFACE.len());
     let handshake = settings.handshake(socket.clone());
@@ -118,7 +118,7 @@ impl Http2Connection {
         let now = Instant::now();
         let ready = Arc::<ReadyList>::default();
         let waker = ConnectionWaker::new(&ready);
-        let leaves_at = now + spread(connection.worker.connections.max_connection_age);
+        let leaves_at = now + spread(connection.limits.max_connection_age);
         Self {
             connection,
             service,

@@ -11,7 +11,7 @@ use crate::{
 impl Http2Connection {
     /// The next time limit, and what it asks.
     pub(super) fn due(&self) -> (Instant, Due) {
-        let limits = &self.connection.worker.connections;
+        let limits = &self.connection.limits;
         let streams = self.stream_due.map(|at| (at, Due::Streams));
         let ends = match self.lifecycle {
             Lifecycle::Leaving { until, cause } => (until, Due::Close(cause)),
@@ -42,7 +42,7 @@ impl Http2Connection {
         }
         let grace = match self.is_idle() {
             true => DRAIN_TIME_MAX,
-            false => self.connection.worker.connections.max_connection_age_grace,
+            false => self.connection.limits.max_connection_age_grace,
         };
         self.lifecycle = Lifecycle::Leaving {
             until: now + grace,

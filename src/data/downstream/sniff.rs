@@ -28,7 +28,7 @@ pub(super) async fn sniff(
     worker: &WorkerContext,
     transport: &mut Transport,
 ) -> Result<(Protocol, Vec<u8>), CloseCause> {
-    let due = Instant::now() + worker.connections.first_byte_timeout;
+    let due = Instant::now() + worker.connections().first_byte_timeout;
     let mut timer = Timer::default();
     let mut seen = Vec::new();
     poll_fn(|cx| {

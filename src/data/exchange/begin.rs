@@ -10,10 +10,12 @@ use crate::{
         answer::{Asked, asks_to_be_told, asks_to_keep, options, refuse},
         connection::Connection,
         exchange::{
-            Exchange, HttpWorker, Record, Request, RetryState, Settled, Stage, Upload,
+            Attempts, Exchange, HttpWorker, Record, Request, RetryState, Settled, Stage, Upload,
             acquire::Acquiring,
             clock::{Clock, Limits},
-            policies, rewrite,
+            policies,
+            request_id::request_id_of,
+            rewrite,
             route::{self, Routed},
             snapshot_for,
             upload::BodyLimit,
@@ -54,8 +56,7 @@ impl Exchange {
             body,
             now: turn.now,
             record: http
-                .log
-                .is_some()
+                .is_logged()
                 .then(|| Box::new(Record::new(&head, connection.peer.ip, turn.now))),
             count: CallCount::begin(&http.context),
         };
@@ -143,7 +144,7 @@ impl Start<'_> {
 
     fn assemble(&mut self, routed: &Routed<'_>, request: Request) -> Box<Exchange> {
         let upstream = routed.upstream.get();
-        let connections = &self.http.context.connections;
+        let connections = &self.connection.limits;
         // A gRPC stream lasts as long as its two ends want, with pauses of any length.
         let is_call = request.asked.is_grpc || request.upgrade.is_some();
         let client_rate = connections.min_body_rate.filter(|_| !is_call);
@@ -165,6 +166,7 @@ impl Start<'_> {
             request,
             upload,
             retry: RetryState::default(),
+            attempts: Attempts::default(),
             clock: Clock::new(limits, self.now),
             stage: Stage::Acquire(Acquiring::Pick),
             record: self.record.take(),
@@ -195,16 +197,21 @@ impl Start<'_> {
                 let row = fault.row();
                 stats.faults(row.cause).increment();
                 let status = if asked.is_grpc { 200 } else { row.status };
-                let sent = refuse(turn, client, asked, &fault, is_last);
+                let id = request_id_of(self.head);
+                self.http.failures.refused(self.head, &id, &fault);
+                let sent = refuse(turn, client, asked, &fault, &id, is_last);
+                if let Some(record) = &mut self.record {
+                    record.named(&id);
+                }
                 (status, Some(row.cause), sent)
             }
         };
         stats.responses_of_class(status / 100).increment();
         stats.request_duration.record(self.now.elapsed());
-        if let (Some(record), Some(log)) = (&mut self.record, &self.http.log) {
+        if let Some(record) = &mut self.record {
             record.answered(status, cause);
             record.sent(sent.unwrap_or(0) as u64);
-            record.write(log);
+            self.http.log(record);
         }
         outcome_of_answer(client, is_last)
     }
@@ -247,7 +254,7 @@ impl Exchange {
             || !client.is_received()
             || row.after == After::Close;
         let asked = self.request.asked;
-        let sent = refuse(turn, client, asked, fault, is_last).unwrap_or(0);
+        let sent = refuse(turn, client, asked, fault, self.request_id(), is_last).unwrap_or(0);
         let status = if asked.is_grpc { 200 } else { row.status };
         let stats = self.http.stats();
         stats.responses_of_class(status / 100).increment();
@@ -273,6 +280,9 @@ impl Exchange {
 
     /// Ends the exchange's part in counts and log: in good order, or by a fault.
     pub(super) fn settle(&mut self, fault: Option<&Fault>) {
+        if let Some(fault) = fault.filter(|_| self.settled != Settled::Over) {
+            self.log_failure(fault);
+        }
         self.settle_as(fault.map(Fault::cause));
     }
 
@@ -284,12 +294,12 @@ impl Exchange {
         if let Some(cause) = cause {
             self.http.stats().faults(cause).increment();
         }
-        if let (Some(mut record), Some(log)) = (self.record.take(), &self.http.log) {
+        if let Some(mut record) = self.record.take() {
             if let Some(cause) = cause {
                 record.failed(cause);
             }
             record.received(self.upload.bytes());
-            record.write(log);
+            self.http.log(&record);
         }
     }
 }

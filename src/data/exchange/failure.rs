@@ -24,6 +24,7 @@ impl Exchange {
         in_flight: InFlight,
         fault: Fault,
     ) -> Step {
+        self.attempts.at(in_flight.backend().id);
         if let Some(record) = &mut self.record {
             record.attempt(in_flight.backend());
         }

@@ -6,10 +6,15 @@ use tokio::time::Instant;
 
 use crate::{
     config::AdminState,
-    data::{context::WorkerContext, stream::Turn, upstream::ConnPool},
+    data::{
+        context::WorkerContext,
+        exchange::{Record, failure_log::FailureLog},
+        stream::Turn,
+        upstream::ConnPool,
+    },
     message::RequestHead,
     state::{Member, WorkerStats},
-    telemetry::access_log::Sink,
+    telemetry::access_log::{Entry, Sink},
 };
 
 /// The HTTP balancer's part of one worker.
@@ -17,18 +22,22 @@ use crate::{
 pub(in crate::data) struct HttpWorker {
     pub(super) context: Rc<WorkerContext>,
     pub(super) pool: Rc<ConnPool>,
-    pub(super) log: Option<Sink>,
+    /// The latest requests that failed, as far as they are logged.
+    pub(super) failures: FailureLog,
+    /// Where requests are logged, if they are.
+    log: RefCell<Option<Sink>>,
     /// Heads that no exchange uses now, with the memory that they once needed.
     heads: RefCell<Vec<RequestHead>>,
 }
 
 impl HttpWorker {
-    /// The part of a worker. `log` is where requests are logged, if they are.
-    pub(in crate::data) fn new(context: &Rc<WorkerContext>, log: Option<Sink>) -> Self {
+    /// The part of a worker.
+    pub(in crate::data) fn new(context: &Rc<WorkerContext>) -> Self {
         Self {
             context: Rc::clone(context),
             pool: Rc::new(ConnPool::new(&context.shared)),
-            log,
+            failures: FailureLog::new(Instant::now()),
+            log: RefCell::default(),
             heads: RefCell::default(),
         }
     }
@@ -37,6 +46,30 @@ impl HttpWorker {
     #[cfg(test)]
     pub(in crate::data) fn pool(&self) -> &ConnPool {
         &self.pool
+    }
+
+    /// Logs requests there from now on; nowhere if `None`.
+    pub(in crate::data) fn log_to(&self, log: Option<Sink>) {
+        *self.log.borrow_mut() = log;
+    }
+
+    /// Whether requests are logged.
+    pub(super) fn is_logged(&self) -> bool {
+        self.log.borrow().is_some()
+    }
+
+    /// Writes the line of a request.
+    pub(super) fn log(&self, record: &Record) {
+        if let Some(log) = &*self.log.borrow() {
+            record.write(log);
+        }
+    }
+
+    /// Writes the line of what never became a request.
+    pub(super) fn log_entry(&self, entry: &Entry<'_>) {
+        if let Some(log) = &*self.log.borrow() {
+            log.write(entry);
+        }
     }
 
     /// Lends a head.
@@ -60,9 +93,10 @@ impl HttpWorker {
     /// Does what has to be done each second: flushes the log, so that a quiet worker's lines come
     /// in time, and closes connections that no request should use any more.
     pub(in crate::data) fn keep_house(&self) {
-        if let Some(log) = &self.log {
+        if let Some(log) = &*self.log.borrow() {
             log.flush();
         }
+        self.failures.tick(Instant::now());
         let snapshot = self.context.snapshot();
         let members = snapshot
             .upstreams

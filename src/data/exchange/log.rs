@@ -74,8 +74,12 @@ impl Record {
 
     /// Notes the id that backends get.
     pub(super) fn sent_as(&mut self, outgoing: &RequestHead) {
-        let id = outgoing.fields().first(Kind::RequestId);
-        self.request_id = id.unwrap_or_default().into();
+        self.named(outgoing.fields().first(Kind::RequestId).unwrap_or_default());
+    }
+
+    /// Notes the request's id.
+    pub(super) fn named(&mut self, id: &[u8]) {
+        self.request_id = id.into();
     }
 
     /// Notes an attempt.
@@ -120,6 +124,15 @@ impl Record {
         self.bytes_received += bytes;
     }
 
+    /// Why it failed. A status of the 500s that a backend sent is the backend's.
+    fn cause_label(&self) -> &'static str {
+        match (self.cause, self.status) {
+            (Some(cause), _) => cause.label(),
+            (None, Some(500..)) => SERVER_ERROR,
+            (None, _) => "ok",
+        }
+    }
+
     /// Writes the line.
     pub(in crate::data) fn write(&self, sink: &Sink) {
         let attempts: Vec<log::Attempt<'_>> = self.attempts.iter().map(Attempt::entry).collect();
@@ -141,7 +154,7 @@ impl Record {
             request_id: &self.request_id,
             upstream: self.upstream.as_deref(),
             attempts: &attempts,
-            cause: self.cause.map_or("ok", Cause::label),
+            cause: self.cause_label(),
             first_byte,
             total: self.began.elapsed(),
         });
@@ -157,5 +170,7 @@ impl Attempt {
     }
 }
 
+/// The cause of a response of the 500s that a backend sent.
+const SERVER_ERROR: &str = "server_error";
 /// What nginx writes for a client that was not answered.
 const CLIENT_CLOSED_REQUEST: u16 = 499;

@@ -27,7 +27,7 @@ use crate::{
         outcome::{CallCount, Outcome},
         stream::{MessageStream, Turn},
     },
-    message::{Framing, RequestHead},
+    message::{Framing, Kind, RequestHead},
     route::Route,
     shutdown::Phase,
     state::Cause,
@@ -37,11 +37,13 @@ mod acquire;
 mod begin;
 mod clock;
 mod failure;
+mod failure_log;
 mod http_worker;
 mod log;
 mod policies;
 mod relay;
 mod replay;
+mod request_id;
 mod retry;
 mod rewrite;
 mod route;
@@ -57,6 +59,7 @@ pub(in crate::data) use unreadable::answer_unreadable;
 use self::{
     acquire::{AcquireFault, Acquired, Acquiring, Wanted},
     clock::Clock,
+    failure_log::Attempts,
     log::Record,
     retry::RetryState,
     upload::Upload,
@@ -73,6 +76,7 @@ pub(in crate::data) struct Exchange {
     request: Request,
     upload: Upload,
     retry: RetryState,
+    attempts: Attempts,
     clock: Clock,
     stage: Stage,
     record: Option<Box<Record>>,
@@ -187,6 +191,7 @@ impl Exchange {
         let wanted = Wanted::by(&self.http, &self.upstream, &self.request, &self.retry);
         match wanted.poll(turn, &mut acquiring, &mut self.clock) {
             Poll::Ready(Ok(acquired)) => {
+                self.attempts.at(acquired.backend().id);
                 if let Some(record) = &mut self.record {
                     record.attempt(acquired.backend());
                 }
@@ -205,6 +210,12 @@ impl Exchange {
             }
             Poll::Pending => Step::Wait(Stage::Acquire(acquiring)),
         }
+    }
+
+    /// The id that its backend got; empty if a rule of the route removed it.
+    fn request_id(&self) -> &[u8] {
+        let id = self.request.outgoing.fields().first(Kind::RequestId);
+        id.unwrap_or_default()
     }
 
     fn route(&self) -> &Route {

@@ -198,7 +198,7 @@ impl Drop for TunnelEnding {
         if let Err(cause) = outcome {
             self.http.stats().faults(cause).increment();
         }
-        let (Some(record), Some(log)) = (&mut self.record, &self.http.log) else {
+        let Some(record) = &mut self.record else {
             return;
         };
         record.received(self.flow.received.get());
@@ -206,7 +206,7 @@ impl Drop for TunnelEnding {
         if let Err(cause) = outcome {
             record.failed(cause);
         }
-        record.write(log);
+        self.http.log(record);
     }
 }
 

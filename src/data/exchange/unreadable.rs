@@ -9,7 +9,7 @@ use crate::{
     data::{
         answer::{Asked, refuse},
         connection::Connection,
-        exchange::HttpWorker,
+        exchange::{HttpWorker, request_id::new_request_id},
         fault::Fault,
         stream::{MessageStream, Turn},
     },
@@ -27,16 +27,14 @@ pub(in crate::data) fn answer_unreadable(
     since: Instant,
 ) {
     let row = fault.row();
-    let sent = refuse(turn, client, asked, fault, true);
+    let id = new_request_id();
+    let sent = refuse(turn, client, asked, fault, &id, true);
     let stats = http.stats();
     stats.faults(row.cause).increment();
     let status = if asked.is_grpc { 200 } else { row.status };
     stats.responses_of_class(status / 100).increment();
-    let Some(log) = &http.log else {
-        return;
-    };
     let took = turn.now.saturating_duration_since(since);
-    log.write(&Entry {
+    http.log_entry(&Entry {
         time: SystemTime::now() - took,
         client: connection.peer.ip,
         request: None,
@@ -46,7 +44,7 @@ pub(in crate::data) fn answer_unreadable(
         body_bytes_received: 0,
         referer: None,
         user_agent: None,
-        request_id: b"",
+        request_id: &id,
         upstream: None,
         attempts: &[],
         cause: row.cause.label(),

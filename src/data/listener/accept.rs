@@ -33,21 +33,11 @@ use crate::{
 pub(in crate::data) struct Acceptor {
     services: Rc<Services>,
     handover: HandoverSender,
-    /// Open connections allowed over all workers.
-    connection_limit: usize,
 }
 
 impl Acceptor {
-    pub(in crate::data) fn new(
-        services: Rc<Services>,
-        handover: HandoverSender,
-        connection_limit: usize,
-    ) -> Self {
-        Self {
-            services,
-            handover,
-            connection_limit,
-        }
+    pub(in crate::data) fn new(services: Rc<Services>, handover: HandoverSender) -> Self {
+        Self { services, handover }
     }
 
     fn worker(&self) -> &Rc<WorkerContext> {
@@ -181,8 +171,9 @@ pub(in crate::data) async fn receive(
 fn admit(acceptor: &Acceptor, service: ServiceId, stream: TcpStream, peer: SocketAddr) {
     let worker = acceptor.worker();
     let refuse = |cause| worker.state().stats.closed(cause).increment();
+    let limit = worker.connections().limit.map_or(usize::MAX, usize::from);
     let for_clients = worker.shared.open_files.client_connections_max();
-    if worker.shared.open_connections() >= acceptor.connection_limit.min(for_clients) {
+    if worker.shared.open_connections() >= limit.min(for_clients) {
         return refuse(CloseCause::ConnectionLimit);
     }
     let Some(client) = worker.shared.clients.enter(peer.ip()) else {

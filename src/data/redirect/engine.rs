@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    config::Reflection,
     data::redirect::CallError,
     proto::{Request, Response, load_balancer_server::LoadBalancer},
     redirect::{RejectReason, Target},
@@ -50,6 +51,14 @@ impl Engine {
         self.stats().rejected(reason).increment();
     }
 
+    /// Whether a path is of gRPC reflection and that is switched off.
+    pub(super) fn is_hidden(&self, path: &str) -> bool {
+        let snapshot = self.shared.snapshot.load();
+        let settings = snapshot.redirect.as_ref();
+        path.starts_with(REFLECTION)
+            && settings.is_some_and(|settings| settings.reflection == Reflection::Off)
+    }
+
     /// The longest that a call's message may take.
     pub(in crate::data) fn call_timeout(&self) -> Duration {
         let snapshot = self.shared.snapshot.load();
@@ -62,6 +71,9 @@ impl Engine {
         &self.shared.worker(self.worker).stats
     }
 }
+
+/// Both versions of the reflection service.
+const REFLECTION: &str = "/grpc.reflection.";
 
 /// The same answers for tonic's generated service, which takes the calls that are not plain.
 #[tonic::async_trait]

@@ -17,6 +17,7 @@ use http_body_util::Full;
 use tokio::time::{Duration, Instant};
 
 use crate::{
+    config::Connections,
     data::{
         outcome::CallCount,
         redirect::{
@@ -61,6 +62,7 @@ impl GrpcCall {
     /// Starts to answer a call; `None` if it is answered.
     pub(super) fn start(
         redirect: &Rc<RedirectWorker>,
+        limits: &Connections,
         turn: &mut Turn<'_, '_>,
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
@@ -70,7 +72,7 @@ impl GrpcCall {
         }
         let count = CallCount::begin(&redirect.context);
         let timeout_max = redirect.engine.call_timeout();
-        let bytes_max = u64::from(redirect.context.connections.max_header_size);
+        let bytes_max = u64::from(limits.max_header_size);
         let checked = match head_bytes(&request) > bytes_max {
             true => Err(CallError::HeadLimit { bytes_max }),
             false => deadline::timeout(request.headers().get(GRPC_TIMEOUT), timeout_max),
@@ -109,7 +111,7 @@ impl GrpcCall {
     ) -> Option<Box<Self>> {
         let service = request.uri().path().strip_prefix('/');
         let method = service.and_then(|path| path.strip_prefix(SERVICE)?.strip_prefix('/'));
-        if method.is_some() {
+        if method.is_some() || redirect.engine.is_hidden(request.uri().path()) {
             let error = CallError::UnknownMethod;
             redirect.answered(turn.now, Some(error.row().reason));
             respond_with_error(&mut respond, error, turn);

@@ -19,7 +19,6 @@ use tonic_health::{
 use tower_service::Service as _;
 
 use crate::{
-    config::Reflection,
     data::redirect::{Engine, message::MESSAGE_BYTES_MAX},
     proto::{DESCRIPTOR, load_balancer_server::LoadBalancerServer},
 };
@@ -30,11 +29,7 @@ pub struct GrpcRoutes(Routes);
 
 impl GrpcRoutes {
     /// Builds the services around an engine.
-    pub fn new(
-        engine: Engine,
-        health: HealthServer<HealthService>,
-        reflection: Reflection,
-    ) -> Self {
+    pub fn new(engine: Engine, health: HealthServer<HealthService>) -> Self {
         let router = tonic::service::Routes::from(axum::Router::new().fallback(unknown));
         let mut redirect =
             LoadBalancerServer::new(engine).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -49,13 +44,7 @@ impl GrpcRoutes {
         }
         let health = health.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let routes = router.add_service(redirect).add_service(health);
-        Self(
-            match reflection {
-                Reflection::Off => routes,
-                Reflection::On => with_reflection(routes),
-            }
-            .prepare(),
-        )
+        Self(with_reflection(routes).prepare())
     }
 
     /// Passes a request to the service that its path names.

@@ -11,6 +11,7 @@ use http::{Request, header};
 use tokio::time::Instant;
 
 use crate::{
+    config::Connections,
     data::{
         answer::{self, Asked},
         context::WorkerContext,
@@ -66,11 +67,12 @@ impl RedirectWorker {
     /// message have arrived together.
     pub(in crate::data) fn call(
         self: &Rc<Self>,
+        limits: &Connections,
         turn: &mut Turn<'_, '_>,
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
     ) -> Option<Box<GrpcCall>> {
-        GrpcCall::start(self, turn, request, respond)
+        GrpcCall::start(self, limits, turn, request, respond)
     }
 
     /// Counts an answer: how long it took since the call's head, and why it has no address if it

@@ -63,6 +63,11 @@ impl AccessLog {
         self.writer.reopen();
     }
 
+    /// Whether both are handles of one log.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.writer, &other.writer)
+    }
+
     /// Lines that were dropped, because the queue was full or a write failed.
     pub fn lost_lines(&self) -> u64 {
         self.writer.tally().lost.load(Ordering::Relaxed)

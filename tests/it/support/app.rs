@@ -4,7 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::PathBuf,
-    sync::mpsc as std_mpsc,
+    sync::{Arc, mpsc as std_mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -70,8 +70,8 @@ impl TestApp {
         meanwhile();
         let (commands, receiver) = mpsc::channel(8);
         let loader = Loader {
-            load: Box::new(load),
-            watched,
+            load: Arc::new(load),
+            file: watched,
         };
         let thread = thread::spawn(move || app.run(receiver, loader));
         Self {
@@ -199,6 +199,12 @@ pub fn metric(page: &str, name: &str) -> u64 {
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let value = value.unwrap_or_else(|| panic!("no metric {name} in\n{page}"));
     value.parse().unwrap()
+}
+
+/// What an error's body says, without the id of the request.
+pub fn error_message(body: &str) -> &str {
+    body.split_once("\nrequest ID: ")
+        .map_or(body, |(message, _)| message)
 }
 
 /// Waits until a condition holds.

@@ -18,7 +18,7 @@ mod strict_http1;
 mod table;
 mod tls_front;
 
-pub use app::{TestApp, eventually, http1, metric, yaml};
+pub use app::{TestApp, error_message, eventually, http1, metric, yaml};
 pub use fake_backend::{FakeBackend, Script, ok};
 pub use gate::gated;
 pub use grpc_client::{

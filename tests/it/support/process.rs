@@ -133,15 +133,16 @@ impl Process {
 
     /// Waits for an event whose message begins so.
     pub fn until_logged(&self, message: &str) -> Value {
+        self.until_logged_any(&[message])
+    }
+
+    /// Waits for an event whose message begins like one of these.
+    pub fn until_logged_any(&self, messages: &[&str]) -> Value {
         loop {
-            let event = self
-                .next_event()
-                .unwrap_or_else(|| panic!("never logged: {message}"));
-            if event["message"]
-                .as_str()
-                .unwrap_or_default()
-                .starts_with(message)
-            {
+            let event = self.next_event();
+            let event = event.unwrap_or_else(|| panic!("never logged: {messages:?}"));
+            let told = event["message"].as_str().unwrap_or_default();
+            if messages.iter().any(|message| told.starts_with(message)) {
                 return event;
             }
         }

@@ -7,6 +7,7 @@ use crate::{
         connection::Peer,
         exchange::{
             policies::LOOP_TOKEN,
+            request_id::new_request_id,
             rewrite::{NamedByConnection, Ruled, push_length},
             route::Routed,
         },
@@ -152,7 +153,7 @@ fn say_who_asked(
     }
     let mut ids = fields.of_kind(Kind::RequestId);
     if !ids.any(|id| !named.contains(id.name)) {
-        out.push(Kind::RequestId, b"x-request-id", &request_id());
+        out.push(Kind::RequestId, b"x-request-id", &new_request_id());
     }
     out.push(Kind::CdnLoop, b"cdn-loop", LOOP_TOKEN);
 }
@@ -174,14 +175,4 @@ fn frame_request(head: &RequestHead, body: Framing, out: &mut Ruled<'_>) {
     if head.expects_continue() && body != Framing::Empty {
         out.fields.push_as(Kind::Expect, b"expect", b"100-continue");
     }
-}
-
-/// 128 random bits in hexadecimal digits.
-fn request_id() -> [u8; 32] {
-    let mut random = fastrand::u128(..);
-    [(); 32].map(|()| {
-        let digit = u32::try_from(random & 15).unwrap_or_default();
-        random >>= 4;
-        char::from_digit(digit, 16).map_or(b'0', |digit| digit as u8)
-    })
 }

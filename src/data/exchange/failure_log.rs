@@ -1,0 +1,155 @@
+//! The events about requests that the balancer could not serve. They are on by default, beside the
+//! access log, which is not. An outage fails every request, so each worker logs ten a second and
+//! counts the rest.
+
+use std::cell::Cell;
+
+use tokio::time::{Duration, Instant};
+
+use crate::{
+    data::{
+        exchange::Exchange,
+        fault::{Blame, Fault},
+    },
+    message::RequestHead,
+};
+
+/// How many events of this kind one worker has written in the current second.
+#[derive(Debug)]
+pub(super) struct FailureLog {
+    second: Cell<Instant>,
+    logged: Cell<u32>,
+    /// Failed requests that have no event of their own.
+    unlogged: Cell<u64>,
+}
+
+/// The backends that an exchange has tried.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Attempts {
+    count: u32,
+    /// The id of the last one.
+    last: Option<usize>,
+}
+
+impl Attempts {
+    /// Counts an attempt.
+    pub(super) fn at(&mut self, backend: usize) {
+        self.count += 1;
+        self.last = Some(backend);
+    }
+}
+
+impl FailureLog {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            second: Cell::new(now),
+            logged: Cell::default(),
+            unlogged: Cell::default(),
+        }
+    }
+
+    /// Allows one event, and tells how many requests had none since the last; `None` if the second
+    /// has had enough.
+    fn admit(&self, now: Instant) -> Option<u64> {
+        if now.saturating_duration_since(self.second.get()) >= SECOND {
+            self.second.set(now);
+            self.logged.set(0);
+        }
+        if self.logged.get() >= EVENTS_PER_SECOND {
+            self.unlogged.set(self.unlogged.get() + 1);
+            return None;
+        }
+        self.logged.set(self.logged.get() + 1);
+        Some(self.unlogged.take())
+    }
+
+    /// Says how many failed requests had no event, once no more fail.
+    pub(super) fn tick(&self, now: Instant) {
+        if now.saturating_duration_since(self.second.get()) >= SECOND && self.unlogged.get() > 0 {
+            let unlogged = self.unlogged.take();
+            tracing::warn!(unlogged, "more requests failed than are logged one by one");
+        }
+    }
+
+    /// Logs a request that went to no backend, if that is not the client's fault.
+    pub(super) fn refused(&self, head: &RequestHead, request_id: &[u8], fault: &Fault) {
+        let row = fault.row();
+        if row.blame == Blame::Client {
+            return;
+        }
+        let Some(unlogged) = self.admit(Instant::now()) else {
+            return;
+        };
+        tracing::warn!(
+            cause = row.cause.label(),
+            status = row.status,
+            request_id = %String::from_utf8_lossy(request_id),
+            method = head.method_text(),
+            path = shortened(head.path()),
+            unlogged,
+            "request failed: {fault}"
+        );
+    }
+}
+
+impl Exchange {
+    /// Logs that it failed, if that is not the client's fault.
+    pub(super) fn log_failure(&self, fault: &Fault) {
+        let row = fault.row();
+        if row.blame == Blame::Client {
+            return;
+        }
+        let Some(unlogged) = self.http.failures.admit(Instant::now()) else {
+            return;
+        };
+        let upstream = self.upstream.get();
+        let Attempts { count, last } = self.attempts;
+        let mut members = upstream.members.iter().map(|member| &member.backend);
+        let backend = members.find(|backend| Some(backend.id) == last);
+        let head = &self.request.outgoing;
+        tracing::warn!(
+            upstream = upstream.name(),
+            backend = backend.map(tracing::field::display),
+            attempts = count,
+            cause = row.cause.label(),
+            status = row.status,
+            request_id = %String::from_utf8_lossy(self.request_id()),
+            method = head.method_text(),
+            path = shortened(head.path()),
+            unlogged,
+            "request failed: {fault}"
+        );
+    }
+}
+
+/// A query may hold what no log should, and a path may be 16 KiB long.
+fn shortened(path: &str) -> &str {
+    path.get(..path.floor_char_boundary(PATH_BYTES_MAX))
+        .unwrap_or(path)
+}
+
+const EVENTS_PER_SECOND: u32 = 10;
+const SECOND: Duration = Duration::from_secs(1);
+const PATH_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_events_a_second_and_the_rest_is_counted() {
+        let start = Instant::now();
+        let log = FailureLog::new(start);
+        let admitted = (0..25).filter_map(|_| log.admit(start)).collect::<Vec<_>>();
+        assert_eq!(admitted, [0; 10]);
+        assert_eq!(log.admit(start + SECOND), Some(15));
+        assert_eq!(log.admit(start + SECOND), Some(0));
+    }
+
+    #[test]
+    fn a_long_path_is_cut_between_characters() {
+        let path = "ä".repeat(200);
+        assert_eq!(shortened(&path).len(), PATH_BYTES_MAX);
+        assert_eq!(shortened("/a"), "/a");
+    }
+}
