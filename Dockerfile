@@ -8,11 +8,11 @@ RUN mkdir -p src benches/side_by_side \
  && touch src/lib.rs
 # Linked statically, so the image needs no libc. A named target keeps build scripts out of that.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
-RUN cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')"
+RUN cargo build --profile dist --locked --target "$(rustc -vV | sed -n 's/^host: //p')"
 COPY src src
 RUN touch src/main.rs src/lib.rs \
- && cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \
- && cp target/*-unknown-linux-gnu/release/weir /weir \
+ && cargo build --profile dist --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \
+ && cp target/*-unknown-linux-gnu/dist/weir /weir \
  && strip /weir
 
 FROM scratch
