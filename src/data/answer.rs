@@ -128,8 +128,9 @@ pub(in crate::data) fn send(
 ) -> Result<usize, StreamFault> {
     let head = &mut turn.scratch.outgoing;
     let length = body.len().to_string();
-    // A gRPC answer without a body has no length in its head.
-    if !asked.is_grpc || asked.version < Version::HTTP_2 {
+    // A gRPC answer without a body has no length in its head, nor has a 204 (RFC 9110 section 8.6).
+    let has_length = !asked.is_grpc || asked.version < Version::HTTP_2;
+    if has_length && head.status() != 204 {
         head.fields_mut()
             .push_as(Kind::ContentLength, b"content-length", length.as_bytes());
     }

@@ -71,6 +71,15 @@ fn read(scheme: &str, rest: &str) -> Result<String, CdnBaseError> {
     if rest.contains(['?', '#']) {
         return Err(CdnBaseError::QueryOrFragment);
     }
+    let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if authority.ends_with(':') || url.port() == Some(0) {
+        return Err(CdnBaseError::Port);
+    }
+    if prefix.trim_end_matches('/').split('/').any(str::is_empty)
+        && !prefix.trim_end_matches('/').is_empty()
+    {
+        return Err(CdnBaseError::EmptySegment);
+    }
     match url.host() {
         // The parser is lenient towards hosts such as `/cdn` or `a_b`; a setting need not be.
         Some(Host::Domain(domain)) if !is_host_name(domain) => return Err(CdnBaseError::Host),
@@ -111,6 +120,12 @@ pub enum CdnBaseError {
     /// The host is missing or no host name.
     #[error("has no valid host; give a host such as cdn.example.com")]
     Host,
+    /// A colon without a port, or port 0. `http:/cdn.example.com` is read like that.
+    #[error("has no valid port; write HOST, HOST:PORT or http://HOST")]
+    Port,
+    /// Two slashes in a row behind the host. `http//cdn.example.com` is read like that.
+    #[error("has an empty path segment (//); write http://HOST/PREFIX")]
+    EmptySegment,
     /// The URL parser's own finding.
     #[error("is not a host with an optional scheme, port and path: {0}")]
     Url(url::ParseError),

@@ -20,6 +20,7 @@ pub enum RejectReason {
     MissingPath,
     MalformedHost,
     HostNotAllowed,
+    DotSegment,
     MessageTooLarge,
     MalformedMessage,
     DeadlineExceeded,
@@ -32,7 +33,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Empty,
         Self::TooLong,
         Self::ControlCharacter,
@@ -46,6 +47,7 @@ impl RejectReason {
         Self::MissingPath,
         Self::MalformedHost,
         Self::HostNotAllowed,
+        Self::DotSegment,
         Self::MessageTooLarge,
         Self::MalformedMessage,
         Self::DeadlineExceeded,
@@ -72,6 +74,7 @@ impl RejectReason {
             Self::MissingPath => "missing_path",
             Self::MalformedHost => "malformed_host",
             Self::HostNotAllowed => "host_not_allowed",
+            Self::DotSegment => "dot_segment",
             Self::MessageTooLarge => "message_too_large",
             Self::MalformedMessage => "malformed_message",
             Self::DeadlineExceeded => "deadline_exceeded",

@@ -40,7 +40,7 @@ pub enum Rejection {
         /// Where.
         at: usize,
     },
-    /// Not literally `http://` or `https://`.
+    /// Neither `http://` nor `https://`.
     #[error("video URL must begin with http:// or https://")]
     Scheme,
     /// An `@` before the path: what stands before it would hide the real host.
@@ -57,12 +57,19 @@ pub enum Rejection {
     MissingPath,
     /// The host is no host name.
     #[error(
-        "video URL has a malformed host: labels of 1 to 63 letters, digits and hyphens are allowed"
+        "video URL has a malformed host: labels of 1 to 63 letters, digits and hyphens are allowed, in the first also _"
     )]
     MalformedHost,
     /// A well-formed host that is no server of an origin cluster.
     #[error("host of the video URL is not one label before an allowed origin cluster")]
     HostNotAllowed,
+    /// A `.` or `..` segment in the path, percent-encoded or not. A CDN would resolve it and leave the
+    /// server's directory.
+    #[error("video URL has a dot segment (. or ..) in its path at byte {at}")]
+    DotSegment {
+        /// Where the segment begins.
+        at: usize,
+    },
 }
 
 impl Rejection {
@@ -82,6 +89,7 @@ impl Rejection {
             Self::MissingPath => RejectReason::MissingPath,
             Self::MalformedHost => RejectReason::MalformedHost,
             Self::HostNotAllowed => RejectReason::HostNotAllowed,
+            Self::DotSegment { .. } => RejectReason::DotSegment,
         }
     }
 }

@@ -12,18 +12,21 @@ pub const VIDEO_URL_BYTES_MAX: usize = 8 * 1024;
 /// A checked video URL, split where the rule needs it. Borrows the text it was read from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct VideoUrl<'a> {
+    text: &'a str,
     scheme: Scheme,
     server: &'a str,
     rest: &'a str,
 }
 
 impl<'a> VideoUrl<'a> {
-    /// Reads a video URL whose host must be one label before one of `clusters`.
+    /// Reads a video URL whose host must be one label before one of `clusters`. White space around it
+    /// does not count.
     ///
     /// # Errors
     ///
     /// The first fault found, in the order of [`Rejection`]'s variants.
     pub fn parse(text: &'a str, clusters: &OriginClusters) -> Result<Self, Rejection> {
+        let text = text.trim_matches(WHITE_SPACE);
         check_bytes(text)?;
         let (scheme, after_scheme) = split_scheme(text)?;
         let ends_authority = |byte: u8| matches!(byte, b'/' | b'?' | b'#');
@@ -38,11 +41,21 @@ impl<'a> VideoUrl<'a> {
         }
         check_host(host)?;
         let server = clusters.server_of(host).ok_or(Rejection::HostNotAllowed)?;
+        if let Some(at) = dot_segment(rest) {
+            let at = text.len() - rest.len() + at;
+            return Err(Rejection::DotSegment { at });
+        }
         Ok(Self {
+            text,
             scheme,
             server,
             rest,
         })
+    }
+
+    /// The URL, without the white space around it.
+    pub fn text(&self) -> &'a str {
+        self.text
     }
 
     /// The scheme.
@@ -81,13 +94,46 @@ fn check_bytes(text: &str) -> Result<(), Rejection> {
 }
 
 fn split_scheme(text: &str) -> Result<(Scheme, &str), Rejection> {
-    if let Some(rest) = text.strip_prefix("http://") {
-        return Ok((Scheme::Http, rest));
-    }
-    if let Some(rest) = text.strip_prefix("https://") {
-        return Ok((Scheme::Https, rest));
+    for (prefix, scheme) in [("http://", Scheme::Http), ("https://", Scheme::Https)] {
+        let Some((start, rest)) = text.split_at_checked(prefix.len()) else {
+            continue;
+        };
+        // A scheme is the same in any case (RFC 3986 section 3.1).
+        if start.eq_ignore_ascii_case(prefix) {
+            return Ok((scheme, rest));
+        }
     }
     Err(Rejection::Scheme)
+}
+
+/// Where the first dot segment of the path begins (RFC 3986 section 3.3). An encoded dot is a dot to
+/// browsers (WHATWG URL, "double-dot path segment").
+fn dot_segment(rest: &str) -> Option<usize> {
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    let mut from = 0;
+    for segment in path.split('/') {
+        if is_dot_segment(segment) {
+            return Some(from);
+        }
+        from += segment.len() + 1;
+    }
+    None
+}
+
+fn is_dot_segment(segment: &str) -> bool {
+    let without_dot = |text: &str| -> Option<usize> {
+        let encoded = text.get(..3).filter(|dot| dot.eq_ignore_ascii_case("%2e"));
+        match encoded {
+            Some(dot) => Some(dot.len()),
+            None => text.starts_with('.').then_some(1),
+        }
+    };
+    let (mut rest, mut dots) = (segment, 0);
+    while let Some(length) = without_dot(rest) {
+        rest = rest.get(length..).unwrap_or_default();
+        dots += 1;
+    }
+    rest.is_empty() && (1..=2).contains(&dots)
 }
 
 /// Splits a port off an authority and checks it.
@@ -111,8 +157,12 @@ fn split_host(authority: &str) -> Result<&str, Rejection> {
 fn check_host(host: &str) -> Result<(), Rejection> {
     let mut last_label: &[u8] = &[];
     let mut has_punycode = false;
-    for label in host.as_bytes().split(|&byte| byte == b'.') {
-        if !is_label(label) {
+    for (index, label) in host.as_bytes().split(|&byte| byte == b'.').enumerate() {
+        let is_allowed = match index {
+            0 => is_server_label(label),
+            _ => is_label(label),
+        };
+        if !is_allowed {
             return Err(Rejection::MalformedHost);
         }
         has_punycode |= label
@@ -142,6 +192,12 @@ fn is_label(label: &[u8]) -> bool {
     (1..=63).contains(&label.len()) && label.iter().all(is_label_byte)
 }
 
+/// Whether the text is `[A-Za-z0-9_-]{1,63}`: container networks have names with `_`.
+fn is_server_label(label: &[u8]) -> bool {
+    let is_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=63).contains(&label.len()) && label.iter().all(is_byte)
+}
+
 /// Whether a host that ends in this label is read as an IPv4 address, valid or not
 /// (WHATWG URL, "ends in a number").
 fn is_ipv4_number(last_label: &[u8]) -> bool {
@@ -157,5 +213,7 @@ fn is_unchanged_by_idna(host: &str) -> bool {
     matches!(url::Host::parse(host), Ok(url::Host::Domain(domain)) if domain.eq_ignore_ascii_case(host))
 }
 
+/// What may stand around a video URL.
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 /// The longest host name, in bytes (RFC 1035 section 2.3.4, without the root's dot).
 const HOST_BYTES_MAX: usize = 253;

@@ -33,7 +33,7 @@ async fn http1_gets_a_302_that_is_not_cached() {
         VIDEO.to_owned(),
         VIDEO.replace(':', "%3A").replace('/', "%2f"),
     ] {
-        let (head, body) = get(&app, &format!("/redirect?a=b&video={video}")).await;
+        let (head, body) = get(&app, &format!("/redirect?video={video}")).await;
         assert!(head.starts_with("HTTP/1.1 302 Found\r\n"), "{head}");
         assert!(head.contains(&format!("location: {CDN}\r\n")), "{head}");
         assert!(head.contains("cache-control: no-store\r\n"), "{head}");
@@ -92,6 +92,16 @@ async fn faults_are_json() {
         "the query has more than one video",
     );
     check_fault(
+        get(&app, "/redirect?video=http://s1.origin-cluster/a?b=1&c=2").await,
+        400,
+        "the query has a parameter other than video; percent-encode the URL: & as %26",
+    );
+    check_fault(
+        get(&app, "/redirect?video=http://s1.origin-cluster/a/%252E./b").await,
+        400,
+        "video URL has a dot segment (. or ..) in its path at byte 27",
+    );
+    check_fault(
         get(&app, "/redirect?video=%ff").await,
         400,
         "the video is not UTF-8 once it is percent-decoded",
@@ -124,19 +134,23 @@ async fn faults_are_json() {
             rejected("empty"),
             rejected("unknown_method")
         ),
-        (4, 1, 1)
+        (5, 1, 1)
     );
 }
 
 #[tokio::test]
 async fn other_methods_are_not_allowed() {
     let app = TestApp::plain();
-    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+    for method in ["POST", "PUT", "DELETE", "PATCH"] {
         let request = format!(
             "{method} /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
         let answer = http1(app.redirect, &request).await;
-        assert!(answer.0.contains("allow: GET, HEAD\r\n"), "{}", answer.0);
+        assert!(
+            answer.0.contains("allow: GET, HEAD, OPTIONS\r\n"),
+            "{}",
+            answer.0
+        );
         check_fault(answer, 405, "method not allowed; use GET");
     }
     let request =
@@ -293,6 +307,46 @@ async fn the_same_connection_cannot_change_its_protocol() {
             if let Ok(response) = response.await {
                 assert_ne!(read(response).await.unwrap().http_status, 101);
             }
+        }
+    }
+}
+
+/// Browser players read the answers from another page's origin.
+#[tokio::test]
+async fn pages_of_allowed_origins_may_read_every_answer() {
+    let any = "access-control-allow-origin: *";
+    let one = "access-control-allow-origin: https://player.example";
+    let only = "  cors: { allow_origins: [\"https://player.example\"] }\n";
+    for (keys, origin, allowed) in [
+        ("", "https://a.example", Some(any)),
+        (only, "https://player.example", Some(one)),
+        (only, "https://a.example", None),
+        ("  cors: off\n", "https://a.example", None),
+    ] {
+        let app = TestApp::start(keys, "");
+        for (method, target, status) in [
+            ("GET", format!("/redirect?video={VIDEO}"), 302),
+            ("GET", "/redirect?video=ftp://x".to_owned(), 400),
+            ("GET", "/other".to_owned(), 404),
+            ("OPTIONS", "/redirect".to_owned(), 204),
+        ] {
+            let request = format!(
+                "{method} {target} HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n"
+            );
+            let (head, _) = http1(app.redirect, &request).await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            let has_origin = head.contains("access-control-allow-origin: ");
+            assert_eq!(has_origin, allowed.is_some(), "{keys}{head}");
+            assert!(
+                allowed.is_none_or(|allowed| head.contains(allowed)),
+                "{head}"
+            );
+            assert_eq!(head.contains("vary: origin"), keys == only, "{head}");
+            let is_preflight = method == "OPTIONS" && allowed.is_some();
+            assert_eq!(
+                head.contains("access-control-allow-methods: "),
+                is_preflight
+            );
         }
     }
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use crate::{
-    config::Reflection,
-    data::redirect::CallError,
+    config::{Cors, Reflection},
+    data::redirect::{CallError, cors::CorsAnswer},
+    message::RequestHead,
     proto::{Request, Response, load_balancer_server::LoadBalancer},
     redirect::{RejectReason, Target},
     state::{Shared, WorkerStats},
@@ -27,7 +28,7 @@ impl Engine {
         Self { shared, worker }
     }
 
-    /// Answers one call. Costs a snapshot load, an atomic addition and one allocation; none for
+    /// Answers one call. White space around the URL does not count. Costs a snapshot load, an atomic addition and one allocation; none for
     /// an answer that is the origin's own.
     pub(super) fn redirect(&self, video: String) -> Result<String, CallError> {
         guarded(|| self.decide(video))
@@ -42,6 +43,7 @@ impl Engine {
         self.stats().redirects(target).increment();
         Ok(match target {
             Target::Cdn => policy.cdn_url(&accepted),
+            Target::Origin if accepted.text().len() < video.len() => accepted.text().to_owned(),
             Target::Origin => video,
         })
     }
@@ -57,6 +59,13 @@ impl Engine {
         let settings = snapshot.redirect.as_ref();
         path.starts_with(REFLECTION)
             && settings.is_some_and(|settings| settings.reflection == Reflection::Off)
+    }
+
+    /// What the answer to a request over HTTP says of web pages.
+    pub(super) fn cors(&self, head: &RequestHead) -> CorsAnswer {
+        let snapshot = self.shared.snapshot.load();
+        let settings = snapshot.redirect.as_ref();
+        CorsAnswer::to(head, settings.map_or(&Cors::Off, |settings| &settings.cors))
     }
 
     /// The longest that a call's message may take.

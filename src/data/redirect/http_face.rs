@@ -10,10 +10,10 @@ use crate::{
         answer::{self, Asked, asks_to_keep},
         connection::Connection,
         outcome::{CallCount, Ending, Outcome},
-        redirect::{CallError, RedirectWorker, send_json},
+        redirect::{CallError, RedirectWorker, cors::CorsAnswer, send_json},
         stream::{MessageStream, Turn},
     },
-    message::{Kind, RequestHead, host_of},
+    message::{Kind, RequestHead, ResponseHead, host_of},
     proto::REDIRECT_PATH,
 };
 
@@ -31,28 +31,33 @@ impl RedirectWorker {
             is_grpc: false,
             ..Asked::by(head)
         };
-        let answer = self.location(head);
+        let cors = self.engine.cors(head);
+        let answer = self.answer_to(head);
         let is_doubtful = matches!(answer, Err(CallError::BadHost(_)));
         let is_last = is_doubtful
             || !asks_to_keep(head)
             || connection.is_last_response()
             || !client.is_received();
-        self.answered(
-            turn.now,
-            answer.as_ref().err().map(|error| error.row().reason),
-        );
+        if !matches!(answer, Ok(Answer::Preflight)) {
+            let rejected = answer.as_ref().err().map(|error| error.row().reason);
+            self.answered(turn.now, rejected);
+        }
         let _sent_or_gone = match answer {
-            Ok(location) => {
-                let head = &mut turn.scratch.outgoing;
-                head.begin(302, b"", Version::HTTP_11);
-                let fields = head.fields_mut();
-                fields.push_as(Kind::Other, b"location", location.as_bytes());
-                fields.push_as(Kind::Other, b"cache-control", b"no-store");
+            Ok(answer) => {
+                answer.write(&cors, &mut turn.scratch.outgoing);
                 answer::send(turn, client, asked, b"", is_last)
             }
             Err(error) => {
                 let message = error.to_string();
-                send_json(turn, client, asked, error.row().status, &message, is_last)
+                send_json(
+                    turn,
+                    client,
+                    asked,
+                    &cors,
+                    error.row().status,
+                    &message,
+                    is_last,
+                )
             }
         };
         match (client.is_received(), is_last) {
@@ -62,10 +67,44 @@ impl RedirectWorker {
         }
     }
 
-    fn location(&self, head: &RequestHead) -> Result<String, CallError> {
+    fn answer_to(&self, head: &RequestHead) -> Result<Answer, CallError> {
+        if head.method() == b"OPTIONS" && head.path() == "/redirect" {
+            host_of(head)?;
+            return Ok(Answer::Preflight);
+        }
         let video = video_of(head)?;
         // Only graphic ASCII passes the rule, so the answer is a field value.
-        self.engine.redirect(video.into_owned())
+        self.engine
+            .redirect(video.into_owned())
+            .map(Answer::Location)
+    }
+}
+
+/// An answer that is no fault.
+enum Answer {
+    /// Where the player fetches the video.
+    Location(String),
+    /// What a browser asks before a request of another page's.
+    Preflight,
+}
+
+impl Answer {
+    fn write(&self, cors: &CorsAnswer, head: &mut ResponseHead) {
+        match self {
+            Self::Location(location) => {
+                head.begin(302, b"", Version::HTTP_11);
+                let fields = head.fields_mut();
+                fields.push_as(Kind::Other, b"location", location.as_bytes());
+                fields.push_as(Kind::Other, b"cache-control", b"no-store");
+            }
+            Self::Preflight => {
+                head.begin(204, b"", Version::HTTP_11);
+                let fields = head.fields_mut();
+                fields.push_as(Kind::Other, b"allow", b"GET, HEAD, OPTIONS");
+                cors.write_preflight(fields);
+            }
+        }
+        cors.write(head.fields_mut());
     }
 }
 
@@ -86,6 +125,12 @@ fn video_of(head: &RequestHead) -> Result<Cow<'_, str>, CallError> {
     let encoded = videos.next().ok_or(CallError::BadRequest(
         "the query has no video; use /redirect?video=URL with the URL percent-encoded",
     ))?;
+    let is_other = |pair: &str| !pair.is_empty() && !pair.starts_with("video=");
+    if query.split('&').any(is_other) {
+        return Err(CallError::BadRequest(
+            "the query has a parameter other than video; percent-encode the URL: & as %26",
+        ));
+    }
     if videos.next().is_some() {
         return Err(CallError::BadRequest("the query has more than one video"));
     }

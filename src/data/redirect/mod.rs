@@ -18,11 +18,12 @@ use crate::{
         fault::Fault,
         stream::{MessageStream, Turn},
     },
-    message::Kind,
+    message::{Kind, RequestHead},
     redirect::RejectReason,
 };
 
 mod call_error;
+mod cors;
 mod deadline;
 mod engine;
 mod grpc_call;
@@ -32,6 +33,7 @@ mod message;
 mod tonic_call;
 
 pub(in crate::data) use call_error::CallError;
+use cors::CorsAnswer;
 pub use engine::Engine;
 pub(in crate::data) use grpc_call::GrpcCall;
 pub use grpc_routes::{GrpcRoutes, health_service};
@@ -94,8 +96,9 @@ impl RedirectWorker {
     ) {
         self.engine.reject(RejectReason::BadRequest);
         let status = fault.row().status;
+        let cors = self.engine.cors(&RequestHead::default());
         // A client that is gone does not read it.
-        let _sent = send_json(turn, client, asked, status, &fault.to_string(), true);
+        let _sent = send_json(turn, client, asked, &cors, status, &fault.to_string(), true);
     }
 }
 
@@ -104,6 +107,7 @@ fn send_json(
     turn: &mut Turn<'_, '_>,
     client: &mut MessageStream,
     asked: Asked,
+    cors: &CorsAnswer,
     status: u16,
     message: &str,
     is_last: bool,
@@ -114,8 +118,9 @@ fn send_json(
     let fields = head.fields_mut();
     fields.push_as(Kind::ContentType, b"content-type", b"application/json");
     fields.push_as(Kind::Other, b"cache-control", b"no-store");
+    cors.write(fields);
     if status == 405 {
-        fields.push_as(Kind::Other, b"allow", b"GET, HEAD");
+        fields.push_as(Kind::Other, b"allow", b"GET, HEAD, OPTIONS");
     }
     answer::send(turn, client, asked, body.as_bytes(), is_last)
 }
