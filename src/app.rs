@@ -62,6 +62,12 @@ impl App {
         })
     }
 
+    /// The CDN that players are sent to.
+    pub fn cdn_host(&self) -> Option<&str> {
+        let redirect = self.config.redirect.as_ref();
+        redirect.map(|redirect| redirect.policy.cdn.host())
+    }
+
     /// Where the redirect service listens, with the port that the system chose for port 0.
     pub fn redirect_addr(&self) -> Option<SocketAddr> {
         self.listeners.addrs(ServiceKind::Redirect).next()

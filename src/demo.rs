@@ -57,7 +57,7 @@ impl Balancer {
                 .name(format!("demo-{name}"))
                 .spawn(move || backend.run(listener))?;
         }
-        let upstream = Upstream::short_form("app", backends);
+        let upstream = Upstream::new("app", backends);
         let router = Router::new(vec![Route::everything_to(0)]);
         let http = Http::new(listen, router);
         Ok(Self { http, upstream })

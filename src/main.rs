@@ -14,7 +14,7 @@ use weir::{
     app::App,
     backend::TestBackend,
     cli::{Cli, Command},
-    config::{Config, Environment, Flags},
+    config::{Config, Environment, Flags, Summary},
     control::{Loader, signals},
     demo, healthcheck, telemetry,
 };
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
                 file: Config::file(&flags, &settings),
                 load: Arc::new(move || Config::load(&flags, &settings)),
             };
-            serve(&environment, loader, |_app| {})
+            serve(&environment, loader, warn_of_the_example)
         }
         Command::Demo { http_listen, flags } => run_demo(http_listen, flags, environment),
     }
@@ -61,9 +61,15 @@ fn check(flags: &Flags, environment: &Environment) -> ExitCode {
         ));
     }
     match Config::load(flags, environment) {
-        Ok(_valid) => {
-            // Whoever closed its output knows enough.
-            let _unread = writeln!(io::stdout(), "configuration is valid");
+        Ok(config) => {
+            let file = Config::file(flags, environment);
+            let file = file.map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+            let settings = environment.settings().join(" ");
+            let _closed = writeln!(
+                io::stdout(),
+                "configuration is valid\n  read: {file} {settings}\n{}",
+                Summary(&config)
+            );
             ExitCode::from(OK)
         }
         Err(errors) => fail(USAGE_OR_CONFIG, &errors),
@@ -136,6 +142,17 @@ fn serve(environment: &Environment, loader: Loader, built: impl FnOnce(&App)) ->
     match app.run(commands, loader) {
         Ok(_report) => ExitCode::from(OK),
         Err(error) => fail(INTERNAL, &format!("error: {error}")),
+    }
+}
+
+/// The Compose file's CDN is an example until the operator names one.
+fn warn_of_the_example(app: &App) {
+    let cdn_host = app.cdn_host().unwrap_or_default();
+    if cdn_host == "cdn.example.com" {
+        tracing::warn!(
+            cdn_host,
+            "players are sent to an example; set CDN_HOST to your CDN"
+        );
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 use crate::redirect::RedirectPolicy;
 
 mod access_log;
+mod cors;
 mod diagnostic;
 mod document;
 mod http;
@@ -22,17 +23,20 @@ mod item;
 mod overrides;
 mod resolve;
 mod section;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
+pub use cors::Cors;
 pub use diagnostic::{ConfigErrors, Diagnostic, Place};
 pub use http::{BODY_LIMIT, Http, loopback};
 pub use overrides::{Environment, Flags};
+pub use summary::Summary;
 pub use upstream::{
-    AdminState, BackendAddr, HealthCheck, Probe, Queue, Scheme, Tls, Upstream, WeightedBackend,
-    WhenAllDown,
+    AdminState, BackendAddr, HealthCheck, HttpProbe, Probe, Queue, Scheme, Tls, Upstream,
+    WeightedBackend, WhenAllDown,
 };
 
 /// Everything that Weir runs. Each value is within its bounds.
@@ -48,6 +52,9 @@ pub struct Config {
     pub admin: Admin,
     /// Limits and timeouts of client connections, the same for every data-plane listener.
     pub connections: Connections,
+    /// The longest that a DNS answer is used, whatever its time to live (`resolve.max_ttl`).
+    /// Default 30 s, bounds 1 s to 5 min. Lower finds a moved backend sooner and asks more often.
+    pub ttl_max: Duration,
     /// How a stop goes.
     pub drain: Drain,
     /// Where the load balancer's requests are logged. Default `None`: nowhere. A line costs about
@@ -73,6 +80,8 @@ pub struct Redirect {
     /// Time allowed from a call's head to the end of its message. Default 10 s, bounds 100 ms to
     /// 10 min. A client's own shorter `grpc-timeout` wins.
     pub call_timeout: Duration,
+    /// Which web pages may read answers over HTTP. Default: all.
+    pub cors: Cors,
 }
 
 /// Whether gRPC reflection answers.

@@ -98,6 +98,29 @@ impl Environment {
         &self.unknown
     }
 
+    /// The names of the variables that count.
+    pub fn settings(&self) -> Vec<&'static str> {
+        let Variables {
+            rust_log,
+            cdn_host,
+            weir_redirect_listen,
+            weir_admin_listen,
+            weir_workers,
+        } = &self.variables;
+        let path = self.config_path.as_ref().map(|_path| CONFIG_PATH);
+        let named = [
+            ("CDN_HOST", cdn_host),
+            ("RUST_LOG", rust_log),
+            ("WEIR_REDIRECT_LISTEN", weir_redirect_listen),
+            ("WEIR_ADMIN_LISTEN", weir_admin_listen),
+            ("WEIR_WORKERS", weir_workers),
+        ];
+        let given = named.into_iter().filter(|(_, value)| value.is_some());
+        path.into_iter()
+            .chain(given.map(|(name, _)| name))
+            .collect()
+    }
+
     /// The filter of the event log; empty if there is none.
     pub fn rust_log(&self) -> &str {
         self.variables.rust_log.as_deref().unwrap_or_default()

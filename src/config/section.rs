@@ -88,6 +88,15 @@ impl<'a> Section<'a> {
         )
     }
 
+    /// The map under `key`; `None` where `off`, `none` or `false` stands there instead.
+    pub(super) fn section_or_off(&self, key: &'static str) -> Option<Self> {
+        let is_off = matches!(
+            self.take(key).map(|node| &node.value),
+            Some(Node::Scalar(text)) if matches!(text.as_str(), "off" | "none" | "false")
+        );
+        (!is_off).then(|| self.section(key))
+    }
+
     /// Whether the document has this section.
     pub(super) fn is_present(&self) -> bool {
         self.location.is_some()
@@ -299,7 +308,9 @@ impl<'a> Section<'a> {
         let known = self.taken.borrow();
         for (key, _) in self.entries {
             let is_renamed = self.renamed.borrow().contains(&key.value.as_str());
-            if is_renamed || known.contains(&key.value.as_str()) {
+            // YAML anchors need a place, as in Compose files.
+            let is_extension = self.path.is_empty() && key.value.starts_with("x-");
+            if is_renamed || is_extension || known.contains(&key.value.as_str()) {
                 continue;
             }
             let within = if self.path.is_empty() {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{StatusCode, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, uri::PathAndQuery};
 use rustls::pki_types::CertificateDer;
 
 use crate::{
@@ -194,42 +194,50 @@ pub struct HealthCheck {
 pub enum Probe {
     /// The TCP handshake completes.
     Tcp,
-    /// `GET` of a path answers with a status within the bounds.
-    Http {
-        /// The path.
-        path: PathAndQuery,
-        /// The statuses that are healthy. Default 200 to 399.
-        status: RangeInclusive<u16>,
-    },
+    /// A request is answered with a status within bounds.
+    Http(Box<HttpProbe>),
     /// `grpc.health.v1.Health/Check` answers `SERVING` for this service; the empty name is the
     /// server as a whole.
     Grpc(String),
 }
 
-impl Probe {
-    /// A `GET` of a path with the statuses that are healthy by default.
-    pub fn http(path: PathAndQuery) -> Self {
-        Self::Http {
+/// The request of an HTTP probe, and the answers that are healthy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HttpProbe {
+    /// The method. Default `GET`.
+    pub method: Method,
+    /// Path and query.
+    pub path: PathAndQuery,
+    /// The `Host` header. Default host and port as the configuration names the backend.
+    pub host: Option<HeaderValue>,
+    /// Further headers, at most 100.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The statuses that are healthy. Default 200 to 399.
+    pub status: RangeInclusive<u16>,
+}
+
+impl HttpProbe {
+    /// A `GET` of a path, with the defaults.
+    pub fn get(path: PathAndQuery) -> Self {
+        Self {
+            method: Method::GET,
             path,
+            host: None,
+            headers: Vec::new(),
             status: HEALTHY_STATUS,
         }
-    }
-
-    /// Whether a status is healthy.
-    pub fn accepts(status: StatusCode, healthy: &RangeInclusive<u16>) -> bool {
-        healthy.contains(&status.as_u16())
     }
 }
 
 impl Upstream {
-    /// An upstream with the defaults, and no checks.
+    /// An upstream with the defaults: round robin, and TCP checks.
     pub fn new(name: &str, backends: Vec<WeightedBackend>) -> Self {
         Self {
             name: name.to_owned(),
             policy: Policy::default(),
             hash_by: HashKey::default(),
             backends,
-            health_check: None,
+            health_check: Some(HealthCheck::new(Probe::Tcp)),
             ejection: Some(EjectionPolicy::default()),
             slow_start: Duration::ZERO,
             when_all_down: WhenAllDown::default(),
@@ -244,16 +252,6 @@ impl Upstream {
             },
             retry_percent: 20,
             tls: Tls::default(),
-        }
-    }
-
-    /// What the short form of the configuration stands for: round robin, `GET /health`, and the
-    /// defaults.
-    pub fn short_form(name: &str, backends: Vec<WeightedBackend>) -> Self {
-        let health_check = HealthCheck::new(Probe::http(PathAndQuery::from_static("/health")));
-        Self {
-            health_check: Some(health_check),
-            ..Self::new(name, backends)
         }
     }
 }

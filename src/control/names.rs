@@ -1,7 +1,8 @@
 //! The addresses of backends that are named, looked up again when DNS says that they are out of
 //! date.
 //!
-//! A name whose look-up fails keeps its last good addresses.
+//! A name is also looked up again when a backend of it fails, as it may be at another address by now:
+//! once a second at most. A name whose look-up fails keeps its last good addresses.
 
 use std::{
     collections::HashMap,
@@ -10,9 +11,9 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc, watch},
     task::AbortHandle,
-    time::{Duration, sleep},
+    time::{Duration, Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -29,6 +30,8 @@ pub(super) struct Names {
     resolver: Option<Arc<Resolver>>,
     followed: HashMap<String, Followed>,
     resolved: mpsc::Sender<Resolved>,
+    /// The longest that an answer is used.
+    ttl_max: watch::Sender<Duration>,
 }
 
 /// A look-up that came back with something new, or for the first time.
@@ -45,6 +48,8 @@ struct Followed {
     addrs: Vec<IpAddr>,
     /// Whether the first look-up came back.
     asked: bool,
+    /// Has it looked up again.
+    again: Arc<Notify>,
     task: AbortHandle,
 }
 
@@ -62,6 +67,19 @@ impl Names {
             resolver: None,
             followed: HashMap::new(),
             resolved,
+            ttl_max: watch::Sender::new(TTL_MAX),
+        }
+    }
+
+    /// Uses answers for that long at most, whatever their time to live.
+    pub(super) fn keep_for(&self, ttl_max: Duration) {
+        self.ttl_max.send_replace(ttl_max);
+    }
+
+    /// Looks a name up again, as one of its backends failed.
+    pub(super) fn ask_again(&self, host: &str) {
+        if let Some(followed) = self.followed.get(host) {
+            followed.again.notify_one();
         }
     }
 
@@ -77,7 +95,10 @@ impl Names {
             let resolver = self
                 .resolver
                 .get_or_insert_with(|| Arc::new(Resolver::from_system()));
+            let again = Arc::<Notify>::default();
             let follower = Follower {
+                again: Arc::clone(&again),
+                ttl_max: self.ttl_max.subscribe(),
                 host: host.to_owned(),
                 shared: Arc::clone(&self.shared),
                 resolver: Arc::clone(resolver),
@@ -86,6 +107,7 @@ impl Names {
             let followed = Followed {
                 addrs: Vec::new(),
                 asked: false,
+                again,
                 task: tokio::spawn(follower.run()).abort_handle(),
             };
             self.followed.insert(host.to_owned(), followed);
@@ -130,10 +152,12 @@ struct Follower {
     shared: Arc<Shared>,
     resolver: Arc<Resolver>,
     resolved: mpsc::Sender<Resolved>,
+    again: Arc<Notify>,
+    ttl_max: watch::Receiver<Duration>,
 }
 
 impl Follower {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut known: Option<Vec<IpAddr>> = None;
         let mut first = true;
         let mut pause = RETRY_AFTER;
@@ -148,7 +172,7 @@ impl Follower {
                         known = Some(addrs.clone());
                         self.tell(Some(addrs)).await;
                     }
-                    valid_for
+                    valid_for.min(*self.ttl_max.borrow())
                 }
                 Err(error) => {
                     self.shared.name_lookups.failed(&self.host);
@@ -164,7 +188,22 @@ impl Follower {
                     waited
                 }
             };
-            sleep(again_after).await;
+            self.pause(again_after).await;
+        }
+    }
+
+    /// Waits for that long, or until a backend fails or answers may be used for another time.
+    async fn pause(&mut self, time: Duration) {
+        let spread = ASK_AGAIN_AFTER.mul_f64(1.0 + fastrand::f64() / 2.0);
+        if time <= spread {
+            return sleep(time).await;
+        }
+        let end = Instant::now() + time;
+        sleep(spread).await;
+        tokio::select! {
+            () = sleep_until(end) => {}
+            () = self.again.notified() => {}
+            Ok(()) = self.ttl_max.changed() => {}
         }
     }
 
@@ -187,4 +226,9 @@ fn of_one_family(addrs: Vec<IpAddr>) -> Vec<IpAddr> {
 }
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A name that appears late is found within that time.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(4);
+/// The shortest time between two look-ups of a name, and as much as half of it more: many backends
+/// may fail at once.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const TTL_MAX: Duration = Duration::from_secs(30);

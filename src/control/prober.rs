@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{Request, Response, Version, header, uri::PathAndQuery};
+use http::{Request, Response, Version, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     body::Incoming,
@@ -20,7 +20,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
-    config::{HealthCheck, Probe, Scheme},
+    config::{HealthCheck, HttpProbe, Probe, Scheme},
     health::{Health, HealthTracker},
     net::{DialError, Dialing, HttpVersion, Transport, dial},
     state::{Backend, Upstream},
@@ -91,13 +91,7 @@ impl Prober {
         let probe = async {
             match &self.check.probe {
                 Probe::Tcp => self.dial().await.map(drop),
-                Probe::Http { path, status } => {
-                    let answered = self.get(path).await?;
-                    match Probe::accepts(answered.status(), status) {
-                        true => Ok(()),
-                        false => Err(ProbeFailure::Status(answered.status().as_u16())),
-                    }
-                }
+                Probe::Http(probe) => self.ask_http(probe).await,
                 Probe::Grpc(service) => self.ask_grpc(service).await,
             }
         };
@@ -114,20 +108,53 @@ impl Prober {
     }
 
     /// Only the status counts, so the body is never read.
-    async fn get(&self, path: &PathAndQuery) -> Result<Response<Incoming>, ProbeFailure> {
+    async fn ask_http(&self, probe: &HttpProbe) -> Result<(), ProbeFailure> {
         let (stream, version) = self.dial().await?;
-        let request = Request::get(self.target(version, path.as_str()))
-            .header(header::USER_AGENT, USER_AGENT);
-        let request = match version {
-            HttpVersion::Http1 => request
-                .header(header::HOST, self.backend.name.authority())
-                .header(header::CONNECTION, "close"),
-            HttpVersion::Http2 => request.version(Version::HTTP_2),
+        let request = self.http_request(probe, version)?;
+        let answered = ask(stream, version, request).await?.status().as_u16();
+        if probe.status.contains(&answered) {
+            return Ok(());
+        }
+        Err(ProbeFailure::Status {
+            asked: format!("{} {} on {}", probe.method, probe.path, self.backend.addr),
+            answered,
+            expected: format!("{}-{}", probe.status.start(), probe.status.end()),
+        })
+    }
+
+    fn http_request(
+        &self,
+        probe: &HttpProbe,
+        version: HttpVersion,
+    ) -> Result<Request<Full<Bytes>>, ProbeFailure> {
+        let authority = self.backend.name.authority();
+        let host = match &probe.host {
+            Some(host) => host.to_str().unwrap_or(&authority),
+            None => &authority,
         };
-        let request = request
+        let request = Request::builder().method(&probe.method);
+        let mut request = match version {
+            HttpVersion::Http1 => request
+                .uri(probe.path.as_str())
+                .header(header::HOST, host)
+                .header(header::CONNECTION, "close"),
+            HttpVersion::Http2 => request
+                .uri(self.url(host, probe.path.as_str()))
+                .version(Version::HTTP_2),
+        };
+        if !probe
+            .headers
+            .iter()
+            .any(|(name, _)| name == header::USER_AGENT)
+        {
+            request = request.header(header::USER_AGENT, USER_AGENT);
+        }
+        for (name, value) in &probe.headers {
+            request = request.header(name, value);
+        }
+        request
             .body(Full::default())
-            .map_err(|_source| ProbeFailure::Malformed)?;
-        ask(stream, version, request).await
+            .map_err(|_source| ProbeFailure::Malformed)
     }
 
     /// Asks by the gRPC health checking protocol, version 1.
@@ -141,7 +168,9 @@ impl Prober {
         framed.put_u32(u32::try_from(question.encoded_len()).unwrap_or(u32::MAX));
         framed.put_slice(&question.encode_to_vec());
         let version = HttpVersion::Http2;
-        let request = Request::post(self.target(version, "/grpc.health.v1.Health/Check"))
+        let authority = self.backend.name.authority();
+        let url = self.url(&authority, "/grpc.health.v1.Health/Check");
+        let request = Request::post(url)
             .version(Version::HTTP_2)
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::CONTENT_TYPE, "application/grpc")
@@ -174,12 +203,11 @@ impl Prober {
         }
     }
 
-    fn target(&self, version: HttpVersion, path: &str) -> String {
-        let name = &self.backend.name;
-        match (version, name.scheme) {
-            (HttpVersion::Http1, _) => path.to_owned(),
-            (HttpVersion::Http2, Scheme::Https) => format!("https://{}{path}", name.authority()),
-            (HttpVersion::Http2, _) => format!("http://{}{path}", name.authority()),
+    /// A URL as HTTP/2 needs it.
+    fn url(&self, host: &str, path: &str) -> String {
+        match self.backend.name.scheme {
+            Scheme::Https => format!("https://{host}{path}"),
+            Scheme::Http | Scheme::H2c => format!("http://{host}{path}"),
         }
     }
 }
@@ -215,8 +243,12 @@ pub(super) enum ProbeFailure {
     Connect(DialError),
     #[error("no valid answer: {0}")]
     Http(#[from] hyper::Error),
-    #[error("status {0}")]
-    Status(u16),
+    #[error("{asked} answered {answered}, expected {expected}")]
+    Status {
+        asked: String,
+        answered: u16,
+        expected: String,
+    },
     #[error("grpc-status {0}")]
     GrpcStatus(String),
     #[error("gRPC health is {0}")]
@@ -233,7 +265,7 @@ impl ProbeFailure {
         match self {
             Self::Connect(error) => error.is_local(),
             Self::Http(_)
-            | Self::Status(_)
+            | Self::Status { .. }
             | Self::GrpcStatus(_)
             | Self::NotServing(_)
             | Self::Malformed

@@ -101,7 +101,7 @@ pub(super) fn begin(
 ) {
     let specs = listener_specs(config);
     let settings = listeners.settings(&specs, &config.http);
-    let configured = upstreams.configured(&config.upstreams);
+    let configured = upstreams.configured(&config.upstreams, config.ttl_max);
     upstreams.publish_configured(Snapshot::new(config, settings, configured));
     listeners.open(bound, &specs);
 }

@@ -20,6 +20,8 @@ pub(in crate::data) enum Fault {
     NoRoute,
     #[error("upstream {upstream} has no available backend")]
     NoBackend { upstream: String },
+    #[error("upstream {upstream} has no backend: none of its names has an address")]
+    NoAddress { upstream: String },
     #[error("upstream {upstream} is busy and its queue of {length} is full")]
     QueueFull { upstream: String, length: usize },
     #[error("upstream {upstream} was busy for {timeout:?}")]
@@ -119,6 +121,7 @@ impl Fault {
         match self {
             Self::NoRoute                 => row(404, Code::Unimplemented,      Cause::NoRoute,         Client,  Keep),
             Self::NoBackend { .. }        => row(503, Code::Unavailable,        Cause::NoBackend,       Neither, Keep),
+            Self::NoAddress { .. }        => row(503, Code::Unavailable,        Cause::NoBackend,       Neither, Keep),
             Self::QueueFull { .. }        => row(503, Code::Unavailable,        Cause::QueueFull,       Neither, Keep),
             Self::QueueTimeout { .. }     => row(503, Code::Unavailable,        Cause::QueueTimeout,    Neither, Keep),
             Self::Connect { source, .. }  => row(502, Code::Unavailable,        connect_cause(source),  Backend, Keep),

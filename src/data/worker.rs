@@ -88,12 +88,17 @@ impl Worker {
             task::spawn_local(logging),
             task::spawn_local(follow(Rc::downgrade(&context), phase.clone())),
         ];
+        let left = Rc::downgrade(&context);
         drop(context);
         listener::run(acceptor, self.listeners, phase.clone(), self.started).await;
         // Once the last connection drops its context, there is nothing left to wait for.
         tokio::select! {
             _ = connections_done.recv() => {}
             _ = phase.wait_for(|&phase| phase == Phase::Cut) => {}
+        }
+        // What is cut now must know why, also where `follow` had no turn yet.
+        if let Some(context) = left.upgrade() {
+            context.phases.enter(*phase.borrow());
         }
         for task in tasks {
             task.abort();

@@ -115,7 +115,7 @@ impl Router {
     pub fn route(&self, host: &str, path: &str) -> Option<(usize, &Route)> {
         let own = match self.by_host.is_empty() {
             true => None,
-            false => self.of_host(without_port(host)),
+            false => self.of_host(without_dot(without_port(host))),
         };
         let index = own
             .and_then(|paths| paths.longest_prefix(path))
@@ -165,6 +165,11 @@ impl Paths {
     }
 }
 
+/// A name with the root's dot is the same name.
+fn without_dot(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
 fn without_port(host: &str) -> &str {
     let end = host
         .rfind(':')
@@ -201,6 +206,8 @@ mod tests {
             ("x", "/api/v2", 1),
             ("a.example", "/api", 2),
             ("A.Example:8080", "/", 2),
+            ("a.example.", "/", 2),
+            ("a.example.:8080", "/", 2),
             ("[::1]:80", "/", 0),
             ("[::1]", "/api", 1),
         ] {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::{
-    config::{self, Config, Connections, Reflection},
+    config::{self, Config, Connections, Cors, Reflection},
     redirect::RedirectPolicy,
     state::Upstream,
 };
@@ -44,6 +44,8 @@ pub struct RedirectSettings {
     pub call_timeout: Duration,
     /// Whether gRPC reflection answers.
     pub reflection: Reflection,
+    /// Which web pages may read answers over HTTP.
+    pub cors: Cors,
 }
 
 impl Snapshot {
@@ -53,6 +55,7 @@ impl Snapshot {
             policy: redirect.policy.clone(),
             call_timeout: redirect.call_timeout,
             reflection: redirect.reflection,
+            cors: redirect.cors.clone(),
         });
         Self {
             redirect,

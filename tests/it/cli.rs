@@ -255,3 +255,31 @@ async fn connections_that_wait_to_be_accepted_are_not_lost_by_a_stop() {
         "{last}"
     );
 }
+
+#[test]
+fn check_says_what_it_read_and_what_would_run() {
+    let yaml = "x-anchors: { anything: [goes] }\nport: 8080\nbackends: [http://a, http://b]\n";
+    let mut check = weir();
+    check
+        .args(["check", "--config=-"])
+        .env("CDN_HOST", "cdn.example");
+    let mut check = check
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    check
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(yaml.as_bytes())
+        .unwrap();
+    let output = check.wait_with_output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "configuration is valid\n  read: - CDN_HOST\n  \
+         redirect 0.0.0.0:50051: to cdn.example, 1 call in 10 to the origin\n  http 0.0.0.0:8080\n    \
+         */ -> backends\n  upstream backends: 2 backends, checked by a TCP connect every 2s\n  \
+         admin 127.0.0.1:8404\n\n"
+    );
+}

@@ -6,7 +6,10 @@ use tokio::{io::AsyncReadExt as _, net::TcpListener};
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::support::{Mood, MoodyBackend, SteadyClient, TestApp, eventually, start_balancer};
+use crate::support::{
+    Mood, MoodyBackend, Process, RecordingBackend, SteadyClient, TestApp, eventually,
+    start_balancer,
+};
 
 /// Many in a row make it unhealthy, so that a busy machine's lost probes do not.
 const CHECKED: &str =
@@ -316,4 +319,46 @@ async fn a_backend_that_takes_probes_and_says_nothing_is_unhealthy() {
     let mut head = [0; 12];
     probe.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"GET /health ");
+}
+
+/// A server that knows no `/health` is served by default, and one that fails a check says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_check_says_what_it_asked() {
+    let backend = RecordingBackend::scripted(|mut wire| async move {
+        // A TCP check asks nothing.
+        let Some(request) = wire.request().await else {
+            return;
+        };
+        let status = match request.value("host") == "app.example" {
+            true => "404 Not Found",
+            false => "200 OK",
+        };
+        wire.send(&format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"))
+            .await;
+    });
+    let backend = backend.await;
+    let (directory, url) = (tempfile::tempdir().unwrap(), backend.url());
+    let file = directory.path().join("weir.yaml");
+    let check = "health_check: { http: /up?x=1, method: HEAD, host: app.example, headers: { X-Probe: weir } }\n";
+    for (check, expected) in [("", 200), (check, 503)] {
+        let yaml = format!(
+            "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\n\
+             upstreams:\n  app:\n    backends: [\"{url}\"]\n    {check}"
+        );
+        std::fs::write(&file, yaml).unwrap();
+        let config = format!("--config={}", file.display());
+        let process = Process::start(&["--cdn-host=cdn.example", &config]);
+        if !check.is_empty() {
+            let event = process.until_logged("backend is unhealthy");
+            let failure = event["failure"].as_str().unwrap();
+            let addr = backend.addr;
+            let asked = format!("HEAD /up?x=1 on {addr} answered 404, expected 200-399");
+            assert_eq!(failure, asked);
+            let probes = backend.requests();
+            let probe = probes.iter().find(|seen| seen.target == "/up?x=1").unwrap();
+            assert_eq!(probe.value("x-probe"), "weir");
+        }
+        let mut client = SteadyClient::new(process.http.unwrap());
+        assert_eq!(client.get("/").await.unwrap().0, expected);
+    }
 }

@@ -3,12 +3,13 @@
 use crate::support::{MoodyBackend, SteadyClient, TestApp, error_message, eventually};
 
 fn start(named: &str, other: &str, checks: &str) -> TestApp {
-    TestApp::start(
-        "",
-        &format!(
-            "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}, {{ path: /other, upstream: other }}]\n\
-             upstreams:\n  app:\n    backends: [\"{named}\"]\n{checks}  other:\n    backends: [\"{other}\"]\n"
-        ),
+    TestApp::start("", &sections(named, other, checks))
+}
+
+fn sections(named: &str, other: &str, checks: &str) -> String {
+    format!(
+        "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}, {{ path: /other, upstream: other }}]\n\
+         upstreams:\n  app:\n    backends: [\"{named}\"]\n{checks}  other:\n    backends: [\"{other}\"]\n"
     )
 }
 
@@ -54,7 +55,10 @@ async fn a_name_that_nobody_knows_holds_nothing_up() {
         let (status, body) = client.get("/").await.unwrap();
         assert_eq!(
             (status, error_message(&body)),
-            (503, "upstream app has no available backend")
+            (
+                503,
+                "upstream app has no backend: none of its names has an address"
+            )
         );
         let faults = "weir_http_faults_total{cause=\"no_backend\"}";
         assert_eq!(app.metric(faults).await, fault);
@@ -102,6 +106,29 @@ async fn a_reload_brings_a_name_and_takes_it_away() {
     eventually("the name is gone", async || {
         client.lock().await.body().await;
         !app.metrics().await.contains("localhost")
+    })
+    .await;
+}
+
+/// The address that the operator took away gets no further request and no further probe.
+#[tokio::test]
+async fn a_reload_to_an_unknown_name_takes_the_old_address_away() {
+    let (old, other) = (
+        MoodyBackend::start("old").await,
+        MoodyBackend::start("other").await,
+    );
+    let app = start(&old.url(), &other.url(), "");
+    let mut client = SteadyClient::new(app.http.unwrap());
+    assert_eq!(client.get("/").await, Ok((200, "old".to_owned())));
+    app.rewrite(
+        "",
+        &sections("http://does-not-exist.invalid:80", &other.url(), ""),
+    );
+    app.reload().await;
+    eventually("no backend", async || {
+        let mut client = SteadyClient::new(app.http.unwrap());
+        let (status, body) = client.get("/").await.unwrap();
+        status == 503 && body.starts_with("upstream app has no backend: none of its names")
     })
     .await;
 }

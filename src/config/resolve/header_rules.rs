@@ -53,12 +53,12 @@ fn setting(
     Ok((name, value))
 }
 
-fn is_host(value: &HeaderValue) -> bool {
+pub(super) fn is_host(value: &HeaderValue) -> bool {
     let authority = Authority::try_from(value.as_bytes());
     authority.is_ok_and(|authority| !authority.as_str().contains('@'))
 }
 
-fn header_name(text: &str) -> Result<HeaderName, &'static str> {
+pub(super) fn header_name(text: &str) -> Result<HeaderName, &'static str> {
     let name = HeaderName::try_from(text).map_err(|_source| "is not a header name")?;
     if FRAMING.contains(&name) {
         return Err("belongs to the connection; the balancer sets it itself");

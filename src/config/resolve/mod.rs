@@ -27,6 +27,7 @@ use crate::{
 
 mod access_log;
 mod addresses;
+mod cors;
 mod header_rules;
 mod health_check;
 mod http;
@@ -47,6 +48,7 @@ pub(super) fn config(
     let redirect = redirect(&root, &overrides, &mut addresses);
     let upstreams = upstream::upstreams(&root);
     let connections = connections(&root);
+    let ttl_max = ttl_max(&root);
     let drain = drain(&root);
     let access_log = access_log::access_log(root.section("access_log"));
     let watch = root.value("watch", None, boolean).unwrap_or(true);
@@ -66,6 +68,7 @@ pub(super) fn config(
             upstreams,
             admin,
             connections,
+            ttl_max,
             drain,
             access_log,
             watch,
@@ -142,6 +145,7 @@ fn redirect(
     });
     let clusters = origin_clusters(&section);
     let reflection = section.value("reflection", None, on_or_off);
+    let cors = cors::cors(section.section_or_off("cors"));
     let call_timeout = section.value("call_timeout", None, |text| duration(text, TIMEOUT));
     section.finish();
     let policy = RedirectPolicy {
@@ -154,6 +158,7 @@ fn redirect(
         policy,
         reflection: reflection.unwrap_or(Reflection::On),
         call_timeout: call_timeout.unwrap_or(Duration::from_secs(10)),
+        cors,
     })
 }
 
@@ -230,6 +235,13 @@ fn connections(root: &Section<'_>) -> Connections {
     connections
 }
 
+fn ttl_max(root: &Section<'_>) -> Duration {
+    let section = root.section("resolve");
+    let ttl_max = section.value("max_ttl", None, |text| duration(text, TTLS));
+    section.finish();
+    ttl_max.unwrap_or(Duration::from_secs(30))
+}
+
 fn drain(root: &Section<'_>) -> Drain {
     let section = root.section("drain");
     let timeout = |key, most, default| {
@@ -279,4 +291,5 @@ const STREAMS_DEFAULT: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
 const RATES: RangeInclusive<u32> = 1..=(1 << 20);
 const MIN_BODY_RATE: u32 = 240;
 const HEADS: RangeInclusive<u32> = (8 << 10)..=(1 << 20);
+const TTLS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
 const MINUTES_10: Duration = Duration::from_secs(600);

@@ -4,7 +4,7 @@ use url::Host;
 
 use crate::{
     config::{
-        resolve::{header_rules::header_rules, units::boolean},
+        resolve::{header_rules::header_rules, units::boolean, upstream::is_host_name},
         section::Section,
     },
     route::{Prefix, Route, normal_path},
@@ -80,6 +80,9 @@ fn route_path(text: &str) -> Result<Box<str>, String> {
 fn host_name(text: &str) -> Result<Box<str>, &'static str> {
     match Host::parse(text) {
         Ok(_) if text.contains('*') => Err("is not a host name; leave host out to match any"),
+        Ok(Host::Domain(name)) if !is_host_name(&name) => Err("is not a host name"),
+        // A request's host is compared without the root's dot.
+        Ok(Host::Domain(name)) => Ok(name.trim_end_matches('.').into()),
         Ok(host) => Ok(host.to_string().into()),
         Err(_source) => Err("is not a host name"),
     }

@@ -36,9 +36,18 @@ pub(super) fn upstreams(root: &Section<'_>) -> Vec<Upstream> {
         .map(|(name, section)| upstream(name, section))
         .collect();
     let backends = backends(root, ", for example [http://localhost:5001]");
+    let health_check = health_check(root.section_or_off("health_check"));
     if !backends.is_empty() {
-        upstreams.push(Upstream::short_form(SHORT_FORM, backends));
+        upstreams.push(Upstream {
+            health_check,
+            ..Upstream::new(SHORT_FORM, backends)
+        });
     }
+    root.require_for(
+        "health_check",
+        &["backends"],
+        "health_check stands beside backends, or in an upstream",
+    );
     upstreams
 }
 
@@ -59,8 +68,8 @@ fn upstream(name: &str, section: Section<'_>) -> Upstream {
     let upstream = Upstream {
         policy: policy(&section),
         hash_by: section.value("hash_by", None, hash_key).unwrap_or_default(),
-        health_check: health_check(section.section("health_check")),
-        ejection: ejection(section.section("ejection")),
+        health_check: health_check(section.section_or_off("health_check")),
+        ejection: ejection(section.section_or_off("ejection")),
         slow_start: timeout("slow_start", Duration::ZERO..=HOUR, defaults.slow_start),
         when_all_down: section
             .value("when_all_down", None, when_all_down)
@@ -122,7 +131,10 @@ fn hash_key(text: &str) -> Result<HashKey, &'static str> {
         Some(("header", name)) => HeaderName::try_from(name)
             .map(HashKey::Header)
             .map_err(|_source| hint),
-        Some(("cookie", name)) if !name.is_empty() => Ok(HashKey::Cookie(name.to_owned())),
+        // A cookie's name is a token, as a header's is (RFC 6265 section 4.1.1).
+        Some(("cookie", name)) if HeaderName::try_from(name).is_ok() => {
+            Ok(HashKey::Cookie(name.to_owned()))
+        }
         _ => Err(hint),
     }
 }
@@ -135,7 +147,8 @@ fn when_all_down(text: &str) -> Result<WhenAllDown, &'static str> {
     }
 }
 
-fn ejection(section: Section<'_>) -> Option<EjectionPolicy> {
+fn ejection(section: Option<Section<'_>>) -> Option<EjectionPolicy> {
+    let section = section?;
     let defaults = EjectionPolicy::default();
     let failures = section.value("consecutive_failures", None, |text| {
         number(text, 0..=1000_u32)
@@ -260,6 +273,13 @@ fn backend(item: Item<'_>) -> Option<WeightedBackend> {
     })
 }
 
+/// Whether DNS or a container network can have the name. The URL parser lets `$`, `{` and `*` pass.
+pub(super) fn is_host_name(name: &str) -> bool {
+    let is_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut labels = name.strip_suffix('.').unwrap_or(name).split('.');
+    labels.all(|label| !label.is_empty() && label.bytes().all(is_byte))
+}
+
 fn backend_addr(text: &str) -> Result<BackendAddr, String> {
     let hint = "is not a backend such as http://127.0.0.1:8081";
     let url = Url::parse(text).map_err(|error| format!("{hint} ({error})"))?;
@@ -280,6 +300,9 @@ fn backend_addr(text: &str) -> Result<BackendAddr, String> {
     // The host of a scheme that the parser does not know is not normalised.
     let host = url.host_str().ok_or(hint)?;
     let host = match Host::parse(host).map_err(|error| format!("{hint} ({error})"))? {
+        Host::Domain(domain) if !is_host_name(&domain) => {
+            return Err(format!("{hint}: {domain:?} is not a host name"));
+        }
         Host::Domain(domain) => domain,
         Host::Ipv4(ip) => ip.to_string(),
         Host::Ipv6(ip) => ip.to_string(),

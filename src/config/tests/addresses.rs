@@ -83,3 +83,41 @@ fn the_place_of_a_clash_is_what_was_written() {
         "error: --admin-listen: redirect.listen 0.0.0.0:50051 and admin.listen 127.0.0.1:50051 are in each other's way"
     );
 }
+
+/// Each of these would answer every request with a fault, or lead it to a host that is not there.
+#[test]
+fn addresses_that_cannot_work_are_refused() {
+    for cdn in [
+        "http://http://x",
+        "http:/cdn.example.com",
+        "http//cdn",
+        "cdn:0",
+        "cdn:",
+        "cdn//a",
+    ] {
+        let loaded = load_file(&format!("redirect: {{ cdn_host: \"{cdn}\" }}\n"));
+        assert!(loaded.is_err(), "{cdn}");
+    }
+    for cdn in ["cdn", "cdn:81", "http://cdn/a/b/", "[::1]:81"] {
+        let loaded = load_file(&format!("redirect: {{ cdn_host: \"{cdn}\" }}\n"));
+        assert!(loaded.is_ok(), "{cdn}");
+    }
+    for backend in [
+        "http://${APP_HOST}:80",
+        "http://a..b",
+        "http://*.x",
+        "h2c://a$b:1",
+    ] {
+        let loaded = load_file(&format!("port: 8080\nbackends: [\"{backend}\"]\n"));
+        let error = loaded.unwrap_err().to_string();
+        assert!(error.contains("is not a backend such as"), "{error}");
+    }
+    check_faults(
+        "http:\n  - listen: 127.0.0.1:1\n    routes: [{ host: \"${HOST}\", upstream: app }, { host: app.example., upstream: app }]\n\
+         upstreams:\n  app: { backends: [http://app_1:80], balance: consistent_hash, hash_by: \"cookie:a=b\" }\n",
+        &[
+            "3:22: http[1].routes[1].host \"${HOST}\" is not a host name",
+            "5:74: upstreams.app.hash_by \"cookie:a=b\" is not a part of a request; there are: client_address, path, header:NAME, cookie:NAME",
+        ],
+    );
+}

@@ -271,13 +271,13 @@ fn readme_lists_every_key() {
         keys += 1;
     }
     assert_eq!(
-        keys, 24,
+        keys, 26,
         "the example file has other keys than this test reads"
     );
 }
 
 #[test]
-fn the_short_form_is_a_balancer_with_health_checks() {
+fn the_short_form_is_a_balancer_with_tcp_checks() {
     let config = load_file("port: 8080\nbackends:\n  - http://localhost:5001\n  - { url: http://10.0.0.2, weight: 3 }\n").unwrap();
     assert!(config.redirect.is_none());
     assert_eq!(config.http[0].listen, "0.0.0.0:8080".parse().unwrap());
@@ -288,10 +288,18 @@ fn the_short_form_is_a_balancer_with_health_checks() {
         .map(|backend| format!("{} {}", backend.addr, backend.weight))
         .collect();
     assert_eq!(backends, ["localhost:5001 1", "10.0.0.2:80 3"]);
-    assert_eq!(
-        upstream.health_check.as_ref().unwrap().probe,
-        Probe::http("/health".parse().unwrap())
-    );
+    assert_eq!(upstream.health_check, Some(HealthCheck::new(Probe::Tcp)));
+    for (check, expected) in [
+        ("off", None),
+        ("none", None),
+        ("false", None),
+        ("{ rise: 2 }", Some(HealthCheck::new(Probe::Tcp))),
+        ("{ http: /health }", Some(HealthCheck::new(health()))),
+    ] {
+        let yaml = format!("port: 8080\nbackends: [http://a]\nhealth_check: {check}\n");
+        let config = load_file(&yaml).unwrap();
+        assert_eq!(config.upstreams[0].health_check, expected, "{check}");
+    }
     check_faults(
         "port: 8080\n",
         &["1:1: port needs backends, for example backends: [http://localhost:5001]"],
@@ -299,6 +307,43 @@ fn the_short_form_is_a_balancer_with_health_checks() {
     check_faults(
         "backends: [http://a]\n",
         &["1:1: backends needs a port, for example port: 8080"],
+    );
+}
+
+fn health() -> Probe {
+    Probe::Http(Box::new(HttpProbe::get("/health".parse().unwrap())))
+}
+
+#[test]
+fn a_probe_names_its_host_and_headers() {
+    let config = load_file(
+        "port: 8080\nbackends: [http://a]\nhealth_check:\n  http: /health\n  host: app.example\n  \
+         method: HEAD\n  headers: { X-Probe: weir }\n  status: 204\n",
+    );
+    let check = config.unwrap().upstreams[0].health_check.clone().unwrap();
+    let Probe::Http(probe) = check.probe else {
+        panic!("{check:?}");
+    };
+    assert_eq!(probe.host.unwrap(), "app.example");
+    assert_eq!(
+        (probe.method, probe.status),
+        (::http::Method::HEAD, 204..=204)
+    );
+    assert_eq!(
+        probe.headers,
+        [("x-probe".parse().unwrap(), "weir".parse().unwrap())]
+    );
+    check_faults(
+        "port: 8080\nbackends: [http://a]\nhealth_check: { tcp: true, host: a@b, method: TRACE, headers: { Host: b, A b: c } }\n",
+        &[
+            "3:28: host needs http: PATH",
+            "3:34: health_check.host \"a@b\" is not a host such as app.internal:8080",
+            "3:39: method needs http: PATH",
+            "3:47: health_check.method \"TRACE\" must be GET, HEAD, POST, PUT or OPTIONS",
+            "3:54: headers need http: PATH",
+            "3:71: health_check.headers.Host has a key of its own: health_check.host",
+            "3:79: health_check.headers.A b is not a header name",
+        ],
     );
 }
 
@@ -344,8 +389,15 @@ fn balancer_example_is_valid() {
     let http = &config.http[0];
     assert_eq!(*http, Http::new(http.listen, http.router.clone()));
     let app = &config.upstreams[0];
-    let defaults = Upstream::short_form("app", app.backends.clone());
-    assert_eq!(*app, defaults);
+    let defaults = Upstream::new("app", app.backends.clone());
+    let health_check = Some(HealthCheck::new(health()));
+    assert_eq!(
+        *app,
+        Upstream {
+            health_check,
+            ..defaults
+        }
+    );
     let compose = load_file(include_str!("../../../deploy/compose.yaml")).unwrap();
     assert_eq!(compose.upstreams[0].backends.len(), 3);
 }

@@ -5,7 +5,12 @@
 //! callers do, for as long as an answer says. Used by the control plane only; no request waits for
 //! a name.
 
-use std::{fs, io, net::IpAddr, time::Duration};
+use std::{
+    fs, io,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use hickory_resolver::{
     TokioResolver,
@@ -19,26 +24,20 @@ use tokio::{net::lookup_host, task::spawn_blocking, time::timeout};
 /// Asks for names. To be built once.
 #[derive(Debug)]
 pub(super) struct Resolver {
-    dns: Dns,
+    dns: Mutex<Arc<Dns>>,
+    /// The settings that the servers are of; `None` where they never change.
+    settings: Option<Mutex<String>>,
 }
 
 impl Resolver {
     /// Asks the name servers of this machine. Where those are not to be found, that is logged and
     /// libc asks in our place; its answers have no time to live.
     pub(super) fn from_system() -> Self {
-        let dns = system_conf::read_system_conf()
-            .and_then(|(config, options)| build(as_libc_searches(config), options));
-        let dns = match dns {
-            Ok(resolver) => Dns::Servers(Box::new(resolver)),
-            Err(error) => {
-                tracing::warn!(
-                    %error,
-                    "cannot read the system's DNS settings; names are asked of libc, every 30 seconds"
-                );
-                Dns::Libc
-            }
-        };
-        Self { dns }
+        let settings = fs::read_to_string(SETTINGS_FILE).unwrap_or_default();
+        Self {
+            dns: Mutex::new(Arc::new(Dns::from_system())),
+            settings: Some(Mutex::new(settings)),
+        }
     }
 
     /// Asks this name server, without search domains.
@@ -51,9 +50,16 @@ impl Resolver {
         let server = name_server(addr);
         let config = ResolverConfig::from_name_servers(vec![server]);
         let resolver = build(config, ResolverOpts::default()).map_err(ResolveError::Dns)?;
-        Ok(Self {
-            dns: Dns::Servers(Box::new(resolver)),
-        })
+        Ok(Self::always(Dns::Servers(Box::new(resolver))))
+    }
+
+    /// Asks there, whatever the system's settings are.
+    #[cfg(test)]
+    fn always(dns: Dns) -> Self {
+        Self {
+            dns: Mutex::new(Arc::new(dns)),
+            settings: None,
+        }
     }
 
     /// All IPv4 and IPv6 addresses of a host.
@@ -72,17 +78,40 @@ impl Resolver {
     }
 
     async fn lookup_name(&self, host: &str) -> Result<Answer, ResolveError> {
-        // Read each time, as libc does. Lookups are rare, and a container's file may change.
-        let file = spawn_blocking(|| fs::read_to_string(HOSTS_FILE)).await;
-        if let Ok(Ok(hosts)) = file {
+        // Read each time, as libc does. Lookups are rare, and a container's files may change.
+        let files = spawn_blocking(|| {
+            let read = |file| fs::read_to_string(file).unwrap_or_default();
+            (read(HOSTS_FILE), read(SETTINGS_FILE))
+        });
+        if let Ok((hosts, settings)) = files.await {
+            self.follow_settings(settings);
             let addrs = addrs_in_hosts(&hosts, host);
             if !addrs.is_empty() {
                 return Answer::new(addrs, VALID_FOR_UNKNOWN);
             }
         }
-        match &self.dns {
+        let dns = Arc::clone(&self.dns.lock().unwrap_or_else(PoisonError::into_inner));
+        match &*dns {
             Dns::Servers(resolver) => ask_servers(resolver, host).await,
             Dns::Libc => ask_libc(host).await,
+        }
+    }
+}
+
+impl Resolver {
+    /// Asks other servers where the system's settings name others now.
+    fn follow_settings(&self, settings: String) {
+        let Some(known) = &self.settings else {
+            return;
+        };
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != settings {
+            *known = settings;
+            tracing::info!(
+                file = SETTINGS_FILE,
+                "the system's DNS settings have changed"
+            );
+            *self.dns.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Dns::from_system());
         }
     }
 }
@@ -101,6 +130,10 @@ impl Answer {
     fn new(mut addrs: Vec<IpAddr>, valid_for: Duration) -> Result<Self, ResolveError> {
         addrs.sort_unstable();
         addrs.dedup();
+        if addrs.len() > ADDRS_MAX {
+            let (found, used) = (addrs.len(), ADDRS_MAX);
+            tracing::warn!(found, used, "a name has more addresses than are used");
+        }
         addrs.truncate(ADDRS_MAX);
         if addrs.is_empty() {
             return Err(ResolveError::NotFound);
@@ -134,6 +167,23 @@ pub(super) enum ResolveError {
 enum Dns {
     Servers(Box<TokioResolver>),
     Libc,
+}
+
+impl Dns {
+    fn from_system() -> Self {
+        let dns = system_conf::read_system_conf()
+            .and_then(|(config, options)| build(as_libc_searches(config), options));
+        match dns {
+            Ok(resolver) => Self::Servers(Box::new(resolver)),
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "cannot read the system's DNS settings; names are asked of libc, every 30 seconds"
+                );
+                Self::Libc
+            }
+        }
+    }
 }
 
 fn build(config: ResolverConfig, mut options: ResolverOpts) -> Result<TokioResolver, NetError> {
@@ -217,6 +267,7 @@ const VALID_FOR_MIN: Duration = Duration::from_secs(1);
 const VALID_FOR_MAX: Duration = Duration::from_secs(300);
 /// For answers that do not say how long they hold.
 const VALID_FOR_UNKNOWN: Duration = Duration::from_secs(30);
+const SETTINGS_FILE: &str = "/etc/resolv.conf";
 const HOSTS_FILE: &str = "/etc/hosts";
 
 #[cfg(test)]

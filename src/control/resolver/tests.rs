@@ -58,9 +58,7 @@ impl NameServer {
         let mut options = ResolverOpts::default();
         options.ndots = 2;
         let resolver = build(as_libc_searches(config), options).unwrap();
-        Resolver {
-            dns: Dns::Servers(Box::new(resolver)),
-        }
+        Resolver::always(Dns::Servers(Box::new(resolver)))
     }
 }
 
@@ -318,7 +316,7 @@ async fn localhost_needs_no_server() {
     let loopback = |answer: &Answer| answer.addrs.iter().all(IpAddr::is_loopback);
     let nobody = Resolver::with_nameserver("127.0.0.1:1".parse().unwrap()).unwrap();
     let system = Resolver::from_system();
-    let libc = Resolver { dns: Dns::Libc };
+    let libc = Resolver::always(Dns::Libc);
     for resolver in [nobody, system, libc] {
         let answer = resolver.lookup("localhost").await.unwrap();
         assert!(loopback(&answer), "{answer:?}");

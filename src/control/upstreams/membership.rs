@@ -50,8 +50,15 @@ impl Upstreams {
             }
         }
         if let Some(old) = old_members.filter(|_| members.is_empty()) {
-            // Its names are not known yet: whoever was there serves on.
-            members.extend(old.iter().cloned());
+            // Its names are not known yet: what they stood for before serves on. A backend that the
+            // configuration does not name any more goes.
+            let is_named = |member: &&Member| {
+                let configured = &upstream.settings.backends;
+                configured
+                    .iter()
+                    .any(|named| named.addr == member.backend.name)
+            };
+            members.extend(old.iter().filter(is_named).cloned());
         }
         members.truncate(MEMBERS_MAX);
         upstream.with_members(members)

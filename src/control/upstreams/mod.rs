@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::{
     sync::mpsc,
     task::AbortHandle,
-    time::{Instant, sleep_until},
+    time::{Duration, Instant, sleep_until},
 };
 
 use crate::{
@@ -101,7 +101,12 @@ impl Upstreams {
 
     /// The upstreams of a configuration, in its order. What has the same name and address as
     /// before keeps its health, counts, connections and round-robin position.
-    pub(super) fn configured(&mut self, configs: &[config::Upstream]) -> Vec<Upstream> {
+    pub(super) fn configured(
+        &mut self,
+        configs: &[config::Upstream],
+        ttl_max: Duration,
+    ) -> Vec<Upstream> {
+        self.names.keep_for(ttl_max);
         let hosts = configs.iter().flat_map(|config| &config.backends);
         let names = hosts.filter(|backend| backend.addr.ip().is_none());
         self.names
@@ -130,7 +135,7 @@ impl Upstreams {
             }
         };
         tokio::select! {
-            Some(verdict) = self.verdicts.recv() => self.note(&verdict),
+            Some(verdict) = self.verdicts.recv() => self.note_all(verdict),
             Some(resolved) = self.resolved.recv() => return self.rename(resolved),
             () = self.shared.suspects.notified() => {
                 if self.eject() == 0 {
@@ -140,6 +145,18 @@ impl Upstreams {
             () = due => {}
         }
         self.publish();
+    }
+
+    /// Notes a verdict, and those that wait behind it: one snapshot tells them all. At most as many
+    /// as the channel holds, so that a publish is never far.
+    fn note_all(&mut self, first: Verdict) {
+        self.note(&first);
+        for _ in 0..WAITING_MAX {
+            match self.verdicts.try_recv() {
+                Ok(verdict) => self.note(&verdict),
+                Err(_none) => return,
+            }
+        }
     }
 
     /// Publishes the snapshot anew with the backends that are available now.
@@ -196,4 +213,4 @@ impl Upstreams {
 }
 
 /// Verdicts or addresses that wait to be noted; those who bring more wait, too.
-const WAITING_MAX: usize = 64;
+const WAITING_MAX: usize = 1024;

@@ -32,6 +32,10 @@ impl Upstreams {
         if flipped && !is_first {
             backend.stats.flipped(verdict.health);
         }
+        if verdict.failure.is_some() {
+            // It may be at another address by now.
+            self.names.ask_again(&backend.name.host);
+        }
         match (&verdict.failure, flipped) {
             (None, true) => {
                 // Newer evidence than whatever it was ejected for.
@@ -62,6 +66,9 @@ impl Upstreams {
             for member in upstream.members.iter() {
                 let stats = &member.backend.stats;
                 let failures = stats.failures_in_a_row();
+                if failures >= policy.consecutive_failures.get() {
+                    self.names.ask_again(&member.backend.name.host);
+                }
                 if failures < policy.consecutive_failures.get()
                     || !may_eject(upstream, member, policy)
                 {

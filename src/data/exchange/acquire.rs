@@ -292,7 +292,9 @@ fn begin_on(upstream: &Upstream, key: &[u8], tried: &[usize]) -> Begun {
 }
 
 fn no_backend(upstream: &Upstream) -> Fault {
-    Fault::NoBackend {
-        upstream: upstream.name().to_owned(),
+    let name = upstream.name().to_owned();
+    match upstream.members.is_empty() {
+        true => Fault::NoAddress { upstream: name },
+        false => Fault::NoBackend { upstream: name },
     }
 }

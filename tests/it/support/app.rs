@@ -42,7 +42,7 @@ impl TestApp {
     pub fn start(redirect_keys: &str, sections: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config_file = directory.path().join("weir.yaml");
-        fs::write(&config_file, yaml(redirect_keys, sections)).unwrap();
+        fs::write(&config_file, yaml(redirect_keys, &unchecked(sections))).unwrap();
         Self::start_from(directory, config_file, None, || ())
     }
 
@@ -92,7 +92,7 @@ impl TestApp {
 
     /// Replaces the configuration file.
     pub fn rewrite(&self, redirect_keys: &str, sections: &str) {
-        fs::write(&self.config_file, yaml(redirect_keys, sections)).unwrap();
+        fs::write(&self.config_file, yaml(redirect_keys, &unchecked(sections))).unwrap();
     }
 
     pub async fn reload(&self) {
@@ -168,6 +168,34 @@ impl Drop for TestApp {
             thread.join().unwrap().unwrap();
         }
     }
+}
+
+/// Sections whose upstreams have no checks but those that a test names: most tests count the
+/// connections to their backends.
+fn unchecked(sections: &str) -> String {
+    let mut lines: Vec<String> = sections.lines().map(str::to_owned).collect();
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let mut at = 0;
+    while at < lines.len() {
+        let line = &lines[at];
+        let depth = indentation(line);
+        if line.starts_with("    backends:") {
+            let is_inside = |line: &&String| indentation(line) >= depth;
+            let before = lines[..at].iter().rev().take_while(is_inside);
+            let after = lines[at..].iter().take_while(is_inside);
+            if !before
+                .chain(after)
+                .any(|line| line.contains("health_check"))
+            {
+                lines.insert(at, "    health_check: off".to_owned());
+                at += 1;
+            }
+        } else if line.contains("{ backends:") && !line.contains("health_check") {
+            lines[at] = line.replace("{ backends:", "{ health_check: off, backends:");
+        }
+        at += 1;
+    }
+    lines.join("\n") + "\n"
 }
 
 /// The configuration that [`TestApp::start`] writes.
