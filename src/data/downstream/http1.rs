@@ -14,7 +14,7 @@ use crate::{
     data::{
         answer::Asked,
         connection::Connection,
-        downstream::http1_ending::LINGER_BYTES_MAX,
+        downstream::http1_ending::{LINGER_BYTES_MAX, poll_tunnel},
         fault::Fault,
         outcome::{Ending, Outcome},
         service::{Call, Service, Started},
@@ -317,21 +317,6 @@ impl Http1Connection {
             true => CloseCause::Drained,
             false => CloseCause::Done,
         }
-    }
-}
-
-fn poll_tunnel(
-    turn: &mut Turn<'_, '_>,
-    connection: &Connection,
-    mut tunnel: Pin<Box<dyn Future<Output = CloseCause>>>,
-) -> Step {
-    match tunnel.as_mut().poll(turn.cx) {
-        Poll::Ready(cause) => Step::End(cause),
-        Poll::Pending if connection.phase() == Phase::Cut => {
-            connection.end(CloseCause::Cut);
-            Step::End(CloseCause::Cut)
-        }
-        Poll::Pending => Step::Wait(State::Tunnel(tunnel)),
     }
 }
 

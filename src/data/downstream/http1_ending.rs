@@ -3,17 +3,35 @@
 //! Closing a socket with unread input resets it, and a reset makes the client's system throw away
 //! the last answer.
 
-use std::task::Poll;
+use std::{pin::Pin, task::Poll};
 
 use tokio::time::{Duration, Instant};
 
 use crate::{
     data::{
+        connection::Connection,
         downstream::http1::{Http1Connection, State, Step, Then},
         stream::Turn,
     },
+    shutdown::Phase,
     state::CloseCause,
 };
+
+/// Carries a tunnel on. A stop cuts it at the last.
+pub(super) fn poll_tunnel(
+    turn: &mut Turn<'_, '_>,
+    connection: &Connection,
+    mut tunnel: Pin<Box<dyn Future<Output = CloseCause>>>,
+) -> Step {
+    match tunnel.as_mut().poll(turn.cx) {
+        Poll::Ready(cause) => Step::End(cause),
+        Poll::Pending if connection.phase() == Phase::Cut => {
+            connection.end(CloseCause::Cut);
+            Step::End(CloseCause::Cut)
+        }
+        Poll::Pending => Step::Wait(State::Tunnel(tunnel)),
+    }
+}
 
 impl Http1Connection {
     pub(super) fn poll_flush(

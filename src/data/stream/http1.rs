@@ -9,7 +9,12 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite as _, ReadBuf};
 
 use crate::{
-    data::stream::{Outlet, StreamFault, Turn, scratch::READ_BYTES_MAX, write_buffer::WriteBuffer},
+    data::stream::{
+        Outlet, StreamFault, Turn,
+        http1_heads::{Heads, judge, split},
+        scratch::READ_BYTES_MAX,
+        write_buffer::WriteBuffer,
+    },
     http1::{BodyDecoder, BodyEncoder, BodyFault, HeadFault, Piece, write_trailers},
     message::{Framing, Towards, allowed_trailers},
     net::Transport,
@@ -323,35 +328,6 @@ impl Http1Stream {
     pub(in crate::data) fn is_quiet(&mut self, turn: &mut Turn<'_, '_>) -> bool {
         !self.is_ended && self.poll_read(turn, 1).is_pending()
     }
-}
-
-/// What a parser's answer means, having seen all bytes that are there; `None` for more to come.
-fn judge(
-    parsed: Result<Option<usize>, HeadFault>,
-    length: usize,
-    bytes_max: usize,
-) -> Option<HeadRead> {
-    match parsed {
-        Ok(Some(length)) if length > bytes_max => Some(HeadRead::TooLong),
-        Ok(Some(_)) => Some(HeadRead::Complete),
-        Ok(None) if length > bytes_max => Some(HeadRead::TooLong),
-        Ok(None) => None,
-        Err(fault) => Some(HeadRead::Refused(fault)),
-    }
-}
-
-/// The heads of a worker that a parser fills.
-pub(in crate::data) struct Heads<'a> {
-    pub(in crate::data) request: &'a mut crate::message::RequestHead,
-    pub(in crate::data) response: &'a mut crate::message::ResponseHead,
-}
-
-fn split<'t>(turn: &'t mut Turn<'_, '_>) -> (&'t [u8], Heads<'t>) {
-    let heads = Heads {
-        request: &mut turn.scratch.request,
-        response: &mut turn.scratch.response,
-    };
-    (&turn.scratch.bytes, heads)
 }
 
 /// What is read at a time while a head is awaited. What comes behind the head is copied.

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod http1;
+mod http1_heads;
 mod http2;
 mod http2_heads;
 mod pump;
