@@ -378,3 +378,26 @@ async fn behind_tls_a_tunnel_goes_over_http1() {
     }
     assert_eq!((plain.requests().len(), tunnels.connections()), (2, 2));
 }
+
+/// A server that refuses a frame closes with input unread, which resets its connection. The client
+/// learns of that at once, not when the tunnel was idle for too long.
+#[tokio::test]
+async fn a_backend_that_resets_ends_the_tunnel_at_once() {
+    let backend = RecordingBackend::scripted(|mut wire| async move {
+        // Health checks ask nothing.
+        if wire.head().await.is_none() {
+            return;
+        }
+        wire.send(SWITCHED).await;
+        wire.bytes().await;
+        wire.send("bye").await;
+    });
+    let backend = backend.await;
+    let app = start_balancer(&[backend.url()], "    idle_timeout: 10m\n", "", "");
+    for _ in 0..20 {
+        let mut client = tunnel(&app).await;
+        client.send("x".repeat(300_000)).await;
+        let (_bye, _end) = client.rest().await;
+    }
+    app.until_metric(IN_FLIGHT, 0).await;
+}

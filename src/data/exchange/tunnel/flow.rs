@@ -72,6 +72,8 @@ pub(super) struct Watched {
     unread: Vec<u8>,
     side: Side,
     flow: Rc<Flow>,
+    /// Whether it was reset: nothing more comes from it, and nothing reaches it.
+    pub(super) is_reset: bool,
 }
 
 impl Watched {
@@ -82,6 +84,7 @@ impl Watched {
             unread,
             side,
             flow: Rc::clone(flow),
+            is_reset: false,
         }
     }
 }
@@ -104,7 +107,10 @@ impl AsyncRead for Watched {
         };
         match &polled {
             Poll::Ready(Ok(())) => self.flow.moved(self.side, buf.filled().len() - filled),
-            Poll::Ready(Err(_)) => self.flow.broke(self.side),
+            Poll::Ready(Err(_)) => {
+                self.flow.broke(self.side);
+                self.is_reset = true;
+            }
             Poll::Pending => {}
         }
         polled

@@ -115,6 +115,9 @@ impl Tunnel {
                 let down = down.poll(cx, &mut backend, &mut client);
                 match (up, down) {
                     (Poll::Ready(up), Poll::Ready(down)) => Poll::Ready(up.and(down)),
+                    _ if client.is_reset || backend.is_reset => {
+                        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+                    }
                     _ => Poll::Pending,
                 }
             })
