@@ -1,5 +1,5 @@
 # What CI runs, one target each. `make check` is all of it but the conformance and load runs.
-.PHONY: build run test check fmt clippy doc fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up deny soak
+.PHONY: build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up deny soak
 
 CARGO ?= cargo
 
@@ -23,6 +23,11 @@ clippy:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked
+
+# Writes the generated reference page and the JSON Schema again. A test fails when they are out of date.
+reference:
+	$(CARGO) run --quiet -- config reference > docs/configuration.md
+	$(CARGO) run --quiet -- config schema > config/schema.json
 
 # The fuzz target's checks on seeded mutations; needs no nightly compiler.
 fuzz-smoke:

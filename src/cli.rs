@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
-use crate::{backend::TestBackend, config::Flags};
+use crate::{backend::TestBackend, check::CheckFormat, config::Flags};
 
 /// A video traffic router: nine calls in ten to the CDN, every tenth to the origin.
 #[derive(Debug, Parser)]
-#[command(version, about, subcommand_negates_reqs = true)]
+#[command(name = "weir", version, about, subcommand_negates_reqs = true)]
 pub struct Cli {
     /// What to do; `serve` if nothing is said.
     #[command(subcommand)]
@@ -22,17 +23,13 @@ impl Cli {
     /// The command, with the flags before its name and those behind it. The latter win.
     pub fn into_command(self) -> Command {
         let before = self.flags;
-        match self.command {
-            None => Command::Serve(before),
-            Some(Command::Serve(flags)) => Command::Serve(flags.or(before)),
-            Some(Command::Check(flags)) => Command::Check(flags.or(before)),
-            Some(Command::Healthcheck(flags)) => Command::Healthcheck(flags.or(before)),
-            Some(Command::Demo { http_listen, flags }) => Command::Demo {
-                http_listen,
-                flags: flags.or(before),
-            },
-            Some(command @ Command::Backend(_)) => command,
+        let Some(mut command) = self.command else {
+            return Command::Serve(before);
+        };
+        if let Some(flags) = command.flags() {
+            *flags = std::mem::take(flags).or(before);
         }
+        command
     }
 }
 
@@ -50,11 +47,59 @@ pub enum Command {
         #[command(flatten)]
         flags: Flags,
     },
-    /// Read and check the configuration without binding anything
+    /// Read and check the configuration without binding anything, and show what would run
     #[command(visible_alias = "validate")]
-    Check(Flags),
-    /// Run a small HTTP server to put behind the balancer
-    Backend(TestBackend),
+    Check {
+        /// Configuration file (YAML), as with --config; `-` is standard input
+        #[arg(value_name = "FILE", conflicts_with = "config")]
+        file: Option<std::path::PathBuf>,
+        /// How the result is written
+        #[arg(long, value_enum, default_value_t)]
+        format: CheckFormat,
+        /// Settings that win over the environment and the file.
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Have the running process read its configuration again, and wait for the result
+    Reload(Flags),
+    /// Have the running process drain and end, and wait until it has
+    Stop(Flags),
     /// Exit with 0 if the running process is ready for traffic
     Healthcheck(Flags),
+    /// Run a small HTTP server to put behind the balancer
+    Backend(TestBackend),
+    /// Print what the configuration file may contain
+    #[command(subcommand)]
+    Config(Description),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+impl Command {
+    /// The flags of the commands that need the configuration.
+    fn flags(&mut self) -> Option<&mut Flags> {
+        match self {
+            Self::Serve(flags)
+            | Self::Demo { flags, .. }
+            | Self::Check { flags, .. }
+            | Self::Reload(flags)
+            | Self::Stop(flags)
+            | Self::Healthcheck(flags) => Some(flags),
+            Self::Backend(_) | Self::Config(_) | Self::Completions { .. } | Self::Man => None,
+        }
+    }
+}
+
+/// A description of the configuration file.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Description {
+    /// A JSON Schema, for editors
+    Schema,
+    /// The reference page, in Markdown
+    Reference,
 }

@@ -10,10 +10,10 @@ use http::header;
 use tokio::runtime;
 
 use crate::{
+    admin_client::{AdminError, get, reachable},
     app::App,
     backend::TestBackend,
     config::{BackendAddr, Config, Environment, Flags, Http, Scheme, Upstream, WeightedBackend},
-    healthcheck::{Unready, get, reachable},
     route::{Route, Router},
 };
 
@@ -97,7 +97,7 @@ pub fn show(app: &App) {
     });
 }
 
-fn ask(redirect: SocketAddr) -> Result<Vec<String>, Unready> {
+fn ask(redirect: SocketAddr) -> Result<Vec<String>, AdminError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -30,8 +30,10 @@ pub mod data;
 
 pub mod control;
 
+pub mod admin_client;
 pub mod app;
 pub mod backend;
+pub mod check;
 pub mod cli;
 pub mod demo;
-pub mod healthcheck;
+pub mod operate;

@@ -2,21 +2,25 @@
 
 use std::{
     env,
+    fmt::Display,
     io::{self, Write as _},
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
 };
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::Shell;
 use tokio::sync::mpsc;
 use weir::{
+    admin_client,
     app::App,
     backend::TestBackend,
-    cli::{Cli, Command},
-    config::{Config, Environment, Flags, Summary},
-    control::{Loader, signals},
-    demo, healthcheck, telemetry,
+    check::{self, CheckFormat},
+    cli::{Cli, Command, Description},
+    config::{self, Config, Environment, Flags},
+    control::{self, Loader, signals},
+    demo, operate, telemetry,
 };
 
 #[cfg(feature = "mimalloc")]
@@ -39,51 +43,77 @@ fn main() -> ExitCode {
     };
     let environment = Environment::read(env::vars_os());
     match cli.into_command() {
-        Command::Check(flags) => check(&flags, &environment),
-        Command::Healthcheck(flags) => healthcheck(&flags, &environment),
+        Command::Check {
+            file,
+            format,
+            flags,
+        } => {
+            let config = file.or(flags.config);
+            check(&Flags { config, ..flags }, &environment, format)
+        }
+        Command::Healthcheck(flags) => operate(&flags, &environment, admin_client::check_ready),
+        Command::Reload(flags) => operate(&flags, &environment, operate::reload),
+        Command::Stop(flags) => operate(&flags, &environment, operate::stop),
+        Command::Config(description) => describe(description),
+        Command::Completions { shell } => print_completions(shell),
+        Command::Man => print_manual(),
         Command::Backend(backend) => run_backend(backend),
         Command::Serve(flags) => {
-            let settings = environment.clone();
             let loader = Loader {
-                file: Config::file(&flags, &settings),
-                load: Arc::new(move || Config::load(&flags, &settings)),
+                file: Config::file(&flags, &environment),
+                load: Arc::new(move || Config::load(&flags, &environment)),
             };
-            serve(&environment, loader, warn_of_the_example)
+            serve(loader, warn_of_the_example)
         }
         Command::Demo { http_listen, flags } => run_demo(http_listen, flags, environment),
     }
 }
 
-fn check(flags: &Flags, environment: &Environment) -> ExitCode {
-    for (name, nearest) in environment.unknown() {
-        say(&format!(
-            "warning: {name} is not a setting; did you mean {nearest}?"
-        ));
-    }
-    match Config::load(flags, environment) {
-        Ok(config) => {
-            let file = Config::file(flags, environment);
-            let file = file.map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
-            let settings = environment.settings().join(" ");
-            let _closed = writeln!(
-                io::stdout(),
-                "configuration is valid\n  read: {file} {settings}\n{}",
-                Summary(&config)
-            );
-            ExitCode::from(OK)
-        }
-        Err(errors) => fail(USAGE_OR_CONFIG, &errors),
+fn check(flags: &Flags, environment: &Environment, format: CheckFormat) -> ExitCode {
+    let report = check::check(flags, environment, format);
+    print(&report.output);
+    let _closed = io::stderr().write_all(report.complaints.as_bytes());
+    match report.is_valid {
+        true => ExitCode::from(OK),
+        false => ExitCode::from(USAGE_OR_CONFIG),
     }
 }
 
-fn healthcheck(flags: &Flags, environment: &Environment) -> ExitCode {
+/// Does something with the running process.
+fn operate<E: Display>(
+    flags: &Flags,
+    environment: &Environment,
+    act: impl FnOnce(SocketAddr) -> Result<(), E>,
+) -> ExitCode {
     let admin = match Config::admin_listen(flags, environment) {
         Ok(admin) => admin,
         Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
     };
-    match healthcheck::check(admin) {
+    match act(admin) {
         Ok(()) => ExitCode::from(OK),
-        Err(unready) => fail(USAGE_OR_CONFIG, &format!("error: not ready: {unready}")),
+        Err(error) => fail(USAGE_OR_CONFIG, &format!("error: {error}")),
+    }
+}
+
+fn describe(description: Description) -> ExitCode {
+    match description {
+        Description::Schema => print(&format!("{:#}\n", config::schema())),
+        Description::Reference => print(&config::reference()),
+    }
+    ExitCode::from(OK)
+}
+
+fn print_completions(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "weir", &mut script);
+    let _closed = io::stdout().write_all(&script);
+    ExitCode::from(OK)
+}
+
+fn print_manual() -> ExitCode {
+    match clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()) {
+        Ok(()) => ExitCode::from(OK),
+        Err(error) => fail(INTERNAL, &format!("error: {error}")),
     }
 }
 
@@ -114,22 +144,16 @@ fn run_demo(http_listen: SocketAddr, flags: Flags, environment: Environment) -> 
         load: Arc::new(load),
         file: None,
     };
-    serve(&environment, loader, demo::show)
+    serve(loader, demo::show)
 }
 
-fn serve(environment: &Environment, loader: Loader, built: impl FnOnce(&App)) -> ExitCode {
+fn serve(loader: Loader, built: impl FnOnce(&App)) -> ExitCode {
     let config = match (loader.load)() {
         Ok(config) => config,
         Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
     };
-    let _log = telemetry::init_logging(environment.rust_log());
-    for (name, nearest) in environment.unknown() {
-        tracing::warn!(
-            name,
-            nearest,
-            "this variable is not a setting; did you mean the nearest?"
-        );
-    }
+    let _log = telemetry::init_logging(&config.log);
+    control::show_warnings(&config);
     let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
     if let Err(error) = signals::listen(command_sender) {
         return fail(INTERNAL, &format!("error: cannot handle signals: {error}"));
@@ -156,13 +180,18 @@ fn warn_of_the_example(app: &App) {
     }
 }
 
-fn fail(code: u8, message: &impl std::fmt::Display) -> ExitCode {
+fn fail(code: u8, message: &impl Display) -> ExitCode {
     say(message);
     ExitCode::from(code)
 }
 
+/// Writes to standard output, which may be closed.
+fn print(text: &str) {
+    let _closed = io::stdout().write_all(text.as_bytes());
+}
+
 /// Writes a line to standard error, which may be closed.
-fn say(message: &impl std::fmt::Display) {
+fn say(message: &impl Display) {
     let _closed = writeln!(io::stderr(), "{message}");
 }
 

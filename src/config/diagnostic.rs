@@ -4,22 +4,22 @@ use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-/// All faults of a configuration, in the order of their places. Never empty.
+/// All faults of a configuration, in the order of their places, and warnings after them. Never empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigErrors(Vec<Diagnostic>);
 
 impl ConfigErrors {
-    /// Wraps what was found; `None` if nothing was.
-    pub(super) fn new(mut diagnostics: Vec<Diagnostic>) -> Option<Self> {
-        diagnostics.sort_by_key(|diagnostic| match &diagnostic.place {
+    pub(super) fn new(mut faults: Vec<Diagnostic>, warnings: Vec<Diagnostic>) -> Self {
+        faults.sort_by_key(|diagnostic| match &diagnostic.place {
             Place::File { bytes, .. } => (1, bytes.start),
             Place::Setting(_) => (0, 0),
             Place::Nowhere => (2, 0),
         });
-        (!diagnostics.is_empty()).then_some(Self(diagnostics))
+        faults.extend(warnings);
+        Self(faults)
     }
 
-    /// The faults.
+    /// The faults and warnings.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.0
     }
@@ -43,13 +43,34 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// One fault.
+/// One fault or warning.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Diagnostic {
+    /// Whether the configuration can run with it.
+    pub severity: Severity,
     /// Where it is.
     pub place: Place,
     /// What is wrong, in one line.
     pub message: String,
+}
+
+/// Whether a configuration can run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Severity {
+    /// It cannot.
+    Error,
+    /// It can, but may not do what is meant.
+    Warning,
+}
+
+impl Severity {
+    /// The word before a message.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
 }
 
 /// Where a fault is.
@@ -78,10 +99,34 @@ pub struct SourceFile {
 }
 
 impl Diagnostic {
-    pub(super) fn nowhere(message: impl Into<String>) -> Self {
+    pub(super) fn error(place: Place, message: impl Into<String>) -> Self {
         Self {
-            place: Place::Nowhere,
+            severity: Severity::Error,
+            place,
             message: message.into(),
+        }
+    }
+
+    pub(super) fn warning(place: Place, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(place, message)
+        }
+    }
+
+    pub(super) fn nowhere(message: impl Into<String>) -> Self {
+        Self::error(Place::Nowhere, message)
+    }
+
+    /// The message with its place before it, in one line.
+    pub fn one_line(&self) -> String {
+        let message = &self.message;
+        match (&self.place, self.line_and_column()) {
+            (Place::File { source, .. }, Some((line, column))) => {
+                format!("{}:{line}:{column}: {message}", source.path.display())
+            }
+            (Place::Setting(name), _) => format!("{name}: {message}"),
+            (Place::File { .. } | Place::Nowhere, _) => message.clone(),
         }
     }
 
@@ -99,18 +144,23 @@ impl Diagnostic {
 }
 
 impl fmt::Display for Diagnostic {
-    /// `error: message`, followed for a file by ` --> file:line:column`, the line and a mark
+    /// `error: message` or `warning: message`, followed for a file by ` --> file:line:column`, the line and a mark
     /// under the fault. Without a trailing line break.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = self.severity.as_str();
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
         match &self.place {
-            Place::Nowhere => write!(f, "error: {}", self.message),
-            Place::Setting(name) => write!(f, "error: {name}: {}", self.message),
+            Place::Nowhere => write!(f, "{severity}: {}", self.message),
+            Place::Setting(name) => write!(f, "{severity}: {name}: {}", self.message),
             Place::File { source, bytes } => {
                 let path = source.path.display().to_string();
                 let snippet = Snippet::source(&source.text)
                     .path(&path)
                     .annotation(AnnotationKind::Primary.span(bytes.clone()));
-                let report = [Level::ERROR.primary_title(&self.message).element(snippet)];
+                let report = [level.primary_title(&self.message).element(snippet)];
                 f.write_str(&Renderer::plain().render(&report))
             }
         }

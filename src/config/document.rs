@@ -7,12 +7,13 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read},
+    ops::Range,
     path::Path,
     sync::Arc,
 };
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Options, Spanned, UserMessageFormatter};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, Location, Options, Spanned, UserMessageFormatter};
 
 use crate::config::diagnostic::{ConfigErrors, Diagnostic, Place, SourceFile};
 
@@ -24,23 +25,35 @@ pub(super) struct Document {
 }
 
 /// One value of the file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Node {
     /// Nothing, or `~`.
     Null,
-    /// Text, number or boolean, as text.
-    Scalar(String),
+    /// Something that is reported already, so that nothing more is said of it.
+    Faulty,
+    Scalar(Scalar),
     List(Vec<Spanned<Self>>),
     Map(Vec<(Spanned<String>, Spanned<Self>)>),
 }
 
+/// Text, number or boolean, as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Scalar {
+    pub(super) text: String,
+    pub(super) style: Style,
+}
+
+/// What YAML takes a scalar for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Style {
+    Text,
+    Number,
+    Boolean,
+}
 /// Reads the file; `None` gives an empty document.
 pub(super) fn read(path: Option<&Path>) -> Result<Document, ConfigErrors> {
     let Some(path) = path else {
-        return parse(SourceFile {
-            path: "(none)".into(),
-            text: String::new(),
-        });
+        return Ok(Document::empty());
     };
     let unreadable = |reason: String| {
         Diagnostic::nowhere(format!(
@@ -86,13 +99,18 @@ pub(super) fn parse(source: SourceFile) -> Result<Document, ConfigErrors> {
     options.with_snippet = false;
     // `off` and `yes` stay what was written, for those to read who want a boolean.
     options.strict_booleans = true;
+    // Found later, so that the file's other faults are shown, too.
+    options.duplicate_keys = DuplicateKeyPolicy::LastWins;
     let root = serde_saphyr::from_str_with_options::<Option<Spanned<Node>>>(&source.text, options);
     match root {
-        Ok(Some(root)) => Ok(Document { source, root }),
-        Ok(None) => {
-            let root = Spanned::new(Node::Null, Location::UNKNOWN, Location::UNKNOWN);
+        Ok(Some(mut root)) => {
+            restore(&mut root, &source);
             Ok(Document { source, root })
         }
+        Ok(None) => Ok(Document {
+            source,
+            ..Document::empty()
+        }),
         Err(error) => {
             let place = place_of(&source, error.location());
             let message = error
@@ -104,25 +122,67 @@ pub(super) fn parse(source: SourceFile) -> Result<Document, ConfigErrors> {
                 .next()
                 .unwrap_or(&message)
                 .to_owned();
-            Err(Diagnostic { place, message }.into())
+            Err(Diagnostic::error(place, message).into())
         }
     }
 }
 
 impl Document {
+    /// A document without a file.
+    pub(super) fn empty() -> Self {
+        let source = SourceFile {
+            path: "(none)".into(),
+            text: String::new(),
+        };
+        Self {
+            source: Arc::new(source),
+            root: Spanned::new(Node::Null, Location::UNKNOWN, Location::UNKNOWN),
+        }
+    }
+
     /// The place of something read from this document.
     pub(super) fn place(&self, location: Location) -> Place {
         place_of(&self.source, Some(location))
     }
 }
 
+/// Gives numbers and booleans the text that was written: a version `1.10` is not `1.1`, and
+/// whether `0123` is a number is not for the YAML library to decide.
+fn restore(node: &mut Spanned<Node>, source: &Arc<SourceFile>) {
+    let defined = node.defined;
+    match &mut node.value {
+        Node::Scalar(scalar) if scalar.style != Style::Text => {
+            if let Place::File { bytes, .. } = place_of(source, Some(defined)) {
+                scalar.text = source.text.get(bytes).unwrap_or_default().to_owned();
+            }
+        }
+        Node::Scalar(_) | Node::Null | Node::Faulty => {}
+        Node::List(items) => items.iter_mut().for_each(|item| restore(item, source)),
+        Node::Map(entries) => entries
+            .iter_mut()
+            .for_each(|(_, value)| restore(value, source)),
+    }
+}
+
+fn place_of(source: &Arc<SourceFile>, location: Option<Location>) -> Place {
+    let location = location.unwrap_or(Location::UNKNOWN);
+    let span = location.span();
+    let offset = |bytes: Option<u64>| usize::try_from(bytes?).ok();
+    let known = offset(span.byte_offset()).zip(offset(span.byte_len()));
+    let bytes = match known {
+        Some((from, bytes)) if from + bytes <= source.text.len() => from..from + bytes,
+        Some(_) | None => by_line_and_column(&source.text, location),
+    };
+    Place::File {
+        source: Arc::clone(source),
+        bytes,
+    }
+}
+
 /// Finds a location by its line and column: the parser knows these for every value and every
 /// syntax fault, byte offsets only for some.
-fn place_of(source: &Arc<SourceFile>, location: Option<Location>) -> Place {
-    let source = Arc::clone(source);
-    let location = location.unwrap_or(Location::UNKNOWN);
+fn by_line_and_column(text: &str, location: Location) -> Range<usize> {
     let index = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-    let text = source.text.as_str();
     let line_start = text
         .split_inclusive('\n')
         .take(index(location.line()))
@@ -136,13 +196,22 @@ fn place_of(source: &Arc<SourceFile>, location: Option<Location>) -> Place {
     };
     let from = offset_of(line_start, index(location.column()));
     let chars = usize::try_from(location.span().len()).unwrap_or(1);
-    let bytes = from..offset_of(from, chars);
-    Place::File { source, bytes }
+    from..offset_of(from, chars)
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+impl Node {
+    /// A scalar whose text [`restore`] gives back.
+    fn unread(style: Style) -> Self {
+        Self::Scalar(Scalar {
+            text: String::new(),
+            style,
+        })
     }
 }
 
@@ -163,27 +232,35 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    fn visit_bool<E>(self, _value: bool) -> Result<Node, E> {
+        Ok(Node::unread(Style::Boolean))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    fn visit_i64<E>(self, _value: i64) -> Result<Node, E> {
+        Ok(Node::unread(Style::Number))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    fn visit_u64<E>(self, _value: u64) -> Result<Node, E> {
+        Ok(Node::unread(Style::Number))
     }
 
-    /// No setting is one, and to a header `1.10` is not `1.1`.
-    fn visit_f64<E: Error>(self, _value: f64) -> Result<Node, E> {
-        Err(E::custom(
-            "a number with a point or an exponent must stand in quotes",
-        ))
+    fn visit_i128<E>(self, _value: i128) -> Result<Node, E> {
+        Ok(Node::unread(Style::Number))
+    }
+
+    fn visit_u128<E>(self, _value: u128) -> Result<Node, E> {
+        Ok(Node::unread(Style::Number))
+    }
+
+    fn visit_f64<E>(self, _value: f64) -> Result<Node, E> {
+        Ok(Node::unread(Style::Number))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_owned()))
+        Ok(Node::Scalar(Scalar {
+            text: value.to_owned(),
+            style: Style::Text,
+        }))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {

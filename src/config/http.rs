@@ -25,27 +25,11 @@ pub struct Http {
     pub upgrades: Vec<String>,
 }
 
-impl Http {
-    /// A listener with the defaults.
-    pub fn new(listen: SocketAddr, router: Router) -> Self {
-        Self {
-            listen,
-            router,
-            trusted_proxies: loopback(),
-            body_limit: Some(BODY_LIMIT),
-            uri_limit: URI_LIMIT,
-            upgrades: vec![WEBSOCKET.to_owned()],
-        }
-    }
-}
-
 /// The default of a listener's `trusted_proxies`.
 pub fn loopback() -> Vec<IpNet> {
     let v4 = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
     vec![v4.into(), Ipv6Net::from(Ipv6Addr::LOCALHOST).into()]
 }
 
-/// The default of a listener's `body_limit`, in bytes.
-pub const BODY_LIMIT: u64 = 10 << 20;
-const URI_LIMIT: u64 = 16 << 10;
-const WEBSOCKET: &str = "websocket";
+/// The default of a listener's `upgrades`.
+pub(super) const WEBSOCKET: &str = "websocket";

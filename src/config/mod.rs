@@ -6,13 +6,13 @@
 //! `control::reload`.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
-    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::redirect::RedirectPolicy;
+use crate::{config::overrides::Overrides, redirect::RedirectPolicy};
 
 mod access_log;
 mod cors;
@@ -20,20 +20,27 @@ mod diagnostic;
 mod document;
 mod http;
 mod item;
+mod key;
 mod overrides;
+mod reading;
+mod reference;
 mod resolve;
+mod schema;
 mod section;
 mod summary;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod variables;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use cors::Cors;
-pub use diagnostic::{ConfigErrors, Diagnostic, Place};
-pub use http::{BODY_LIMIT, Http, loopback};
+pub use diagnostic::{ConfigErrors, Diagnostic, Place, Severity};
+pub use http::{Http, loopback};
 pub use overrides::{Environment, Flags};
-pub use summary::Summary;
+pub use reference::reference;
+pub use schema::schema;
+pub use summary::Checked;
 pub use upstream::{
     AdminState, BackendAddr, HealthCheck, HttpProbe, Probe, Queue, Scheme, Tls, Upstream,
     WeightedBackend, WhenAllDown,
@@ -60,11 +67,35 @@ pub struct Config {
     /// Where the load balancer's requests are logged. Default `None`: nowhere. A line costs about
     /// half a microsecond.
     pub access_log: Option<AccessLog>,
+    /// How events are logged.
+    pub log: EventLog,
     /// Whether a change of the configuration file is a reload. Default true.
     pub watch: bool,
     /// Data-plane threads. Default: the cores that the process may use (CPU affinity and cgroup
     /// quota), bounds 1 to 1024. More than cores only adds switching.
     pub workers: Option<NonZeroUsize>,
+    /// What may not be meant as it is written.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// How events are logged.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EventLog {
+    /// How an event is written. Default `Auto`.
+    pub format: EventFormat,
+    /// Which events are written, in the syntax of `RUST_LOG`. Default `info`.
+    pub level: String,
+}
+
+/// How an event is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EventFormat {
+    /// As text on a terminal, as JSON elsewhere.
+    Auto,
+    /// A short line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// The redirect service: gRPC and HTTP on one port.
@@ -98,6 +129,10 @@ pub enum Reflection {
 pub struct Admin {
     /// Where it listens. Default 127.0.0.1:8404. Anyone who reaches it can read it.
     pub listen: SocketAddr,
+    /// Names that a request's `Host` may have beside `localhost` and IP addresses; `None` for any.
+    /// Default: none on a loopback address, any elsewhere. Against DNS rebinding: a web page that
+    /// makes its own name resolve to this address.
+    pub hosts: Option<Vec<String>>,
 }
 
 /// Limits and timeouts of client connections.
@@ -163,8 +198,23 @@ impl Config {
     ///
     /// Every fault found, each with its place.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigErrors> {
-        let document = document::read(path(flags, environment))?;
-        resolve::config(&document, flags, environment)
+        Self::check(flags, environment).map(|checked| checked.config)
+    }
+
+    /// As [`Config::load`], and tells what each key is.
+    ///
+    /// # Errors
+    ///
+    /// Every fault found, each with its place.
+    pub fn check(flags: &Flags, environment: &Environment) -> Result<Checked, ConfigErrors> {
+        let mut document = document::read(path(flags, environment))?;
+        let expansion = variables::expand(&mut document, environment);
+        let overrides = Overrides { flags, environment };
+        let resolved = resolve::config(&document, expansion, overrides)?;
+        Ok(Checked {
+            config: resolved.config,
+            settings: resolved.settings,
+        })
     }
 
     /// The file that [`Config::load`] reads, if there is one.
@@ -183,8 +233,12 @@ impl Config {
         environment: &Environment,
     ) -> Result<SocketAddr, ConfigErrors> {
         let file = path(flags, environment).filter(|file| file.is_file());
-        let document = document::read(file).ok();
-        resolve::admin_listen(document.as_ref(), flags, environment)
+        let mut document = document::read(file).ok();
+        if let Some(document) = &mut document {
+            variables::expand(document, environment);
+        }
+        let overrides = Overrides { flags, environment };
+        resolve::admin_listen(document.as_ref(), overrides)
     }
 }
 
@@ -193,16 +247,5 @@ fn path<'a>(flags: &'a Flags, environment: &'a Environment) -> Option<&'a Path> 
     flags.config.as_deref().or_else(from_environment)
 }
 
-/// The default of `connections.max_header_size`: a video URL of 8 KiB fits percent-encoded, with room
-/// for headers.
-const MAX_HEADER_SIZE: u32 = 48 << 10;
-/// The default redirect listener.
-pub const REDIRECT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50051);
-/// The default admin listener.
-pub const ADMIN_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8404);
-/// The default of `redirect.origin_every`.
-pub const ORIGIN_EVERY: NonZeroU64 = NonZeroU64::new(10).expect("10 is not zero");
 /// The default of `redirect.origin_clusters`.
-pub const ORIGIN_CLUSTERS: [&str; 1] = ["origin-cluster"];
+pub const ORIGIN_CLUSTER: &str = "origin-cluster";

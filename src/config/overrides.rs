@@ -1,11 +1,10 @@
 //! Settings from the command line and the environment.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     path::{Path, PathBuf},
 };
-
-use serde::Deserialize;
 
 /// Flags that every command which needs a configuration takes.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -39,118 +38,125 @@ impl Flags {
             workers: self.workers.or(others.workers),
         }
     }
+
+    fn get(&self, setting: Setting) -> Option<&str> {
+        match setting {
+            Setting::CdnHost => self.cdn_host.as_deref(),
+            Setting::RedirectListen => self.redirect_listen.as_deref(),
+            Setting::AdminListen => self.admin_listen.as_deref(),
+            Setting::Workers => self.workers.as_deref(),
+            Setting::LogFormat | Setting::LogLevel => None,
+        }
+    }
 }
 
-/// The environment variables that are settings. An empty one counts as not set, as Compose
-/// files and shells make such variables easily.
-#[derive(Clone, Debug, Default)]
-pub struct Environment {
-    variables: Variables,
-    /// Need not be UTF-8.
-    config_path: Option<PathBuf>,
-    unknown: Vec<(String, &'static str)>,
+/// A key of the file that can also be given outside of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Setting {
+    CdnHost,
+    RedirectListen,
+    AdminListen,
+    Workers,
+    LogFormat,
+    LogLevel,
 }
 
-/// One flat struct, because that is all that `envy` reads well. The crate has had no release
-/// since 2021; this is its only call.
-#[derive(Clone, Debug, Default, Deserialize)]
-struct Variables {
-    rust_log: Option<String>,
-    cdn_host: Option<String>,
-    weir_redirect_listen: Option<String>,
-    weir_admin_listen: Option<String>,
-    weir_workers: Option<String>,
-}
+impl Setting {
+    const ALL: [Self; 6] = [
+        Self::CdnHost,
+        Self::RedirectListen,
+        Self::AdminListen,
+        Self::Workers,
+        Self::LogFormat,
+        Self::LogLevel,
+    ];
 
-impl Environment {
-    /// Picks the settings out of a process environment. Values that are not UTF-8 are ignored, but
-    /// for the file's path.
-    pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let variables: Vec<(OsString, OsString)> = variables.into_iter().collect();
-        let config_path = variables
-            .iter()
-            .find(|(name, value)| name == CONFIG_PATH && !value.is_empty())
-            .map(|(_, value)| value.into());
-        let texts: Vec<(String, String)> = variables
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
-        let unknown = texts
-            .iter()
-            .filter_map(|(name, _)| Some((name.clone(), nearest_setting(name)?)))
-            .collect();
-        // The exact names only, as envy ignores case. Then every field is an optional text that
-        // is given at most once, and nothing can fail.
-        let settings = texts
-            .into_iter()
-            .filter(|(name, _)| SETTINGS.contains(&name.as_str()));
-        let variables = envy::from_iter(settings).unwrap_or_default();
-        Self {
-            variables,
-            config_path,
-            unknown,
+    /// The flag.
+    pub(super) fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::CdnHost => Some("--cdn-host"),
+            Self::RedirectListen => Some("--redirect-listen"),
+            Self::AdminListen => Some("--admin-listen"),
+            Self::Workers => Some("--workers"),
+            Self::LogFormat | Self::LogLevel => None,
         }
     }
 
-    /// Variables that look like misspelled settings, each with the nearest setting.
-    pub fn unknown(&self) -> &[(String, &'static str)] {
-        &self.unknown
+    /// The environment variable.
+    pub(super) fn variable(self) -> &'static str {
+        match self {
+            Self::CdnHost => "CDN_HOST",
+            Self::RedirectListen => "WEIR_REDIRECT_LISTEN",
+            Self::AdminListen => "WEIR_ADMIN_LISTEN",
+            Self::Workers => "WEIR_WORKERS",
+            Self::LogFormat => "WEIR_LOG_FORMAT",
+            Self::LogLevel => "RUST_LOG",
+        }
+    }
+}
+
+/// The process environment. An empty variable counts as not set, as Compose files and shells make
+/// such variables easily. Values that are not UTF-8 are ignored, but for the file's path.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    config_path: Option<PathBuf>,
+}
+
+impl Environment {
+    /// Reads a process environment.
+    pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in variables.into_iter().filter(|(_, value)| !value.is_empty()) {
+            if name == CONFIG_PATH {
+                environment.config_path = Some((&value).into());
+            }
+            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
+                environment.variables.insert(name, value);
+            }
+        }
+        environment
     }
 
-    /// The names of the variables that count.
+    /// The names of the variables that are settings.
     pub fn settings(&self) -> Vec<&'static str> {
-        let Variables {
-            rust_log,
-            cdn_host,
-            weir_redirect_listen,
-            weir_admin_listen,
-            weir_workers,
-        } = &self.variables;
         let path = self.config_path.as_ref().map(|_path| CONFIG_PATH);
-        let named = [
-            ("CDN_HOST", cdn_host),
-            ("RUST_LOG", rust_log),
-            ("WEIR_REDIRECT_LISTEN", weir_redirect_listen),
-            ("WEIR_ADMIN_LISTEN", weir_admin_listen),
-            ("WEIR_WORKERS", weir_workers),
-        ];
-        let given = named.into_iter().filter(|(_, value)| value.is_some());
-        path.into_iter()
-            .chain(given.map(|(name, _)| name))
-            .collect()
+        let given = Setting::ALL.map(Setting::variable).into_iter();
+        let given = given.filter(|name| self.variable(name).is_some());
+        path.into_iter().chain(given).collect()
     }
 
-    /// The filter of the event log; empty if there is none.
-    pub fn rust_log(&self) -> &str {
-        self.variables.rust_log.as_deref().unwrap_or_default()
+    /// A variable.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
     }
 
     pub(super) fn config_path(&self) -> Option<&Path> {
         self.config_path.as_deref()
     }
+
+    /// Variables that begin like a setting and are none, each with the nearest setting.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let names = self.variables.keys().map(String::as_str);
+        names.filter_map(|name| Some((name, nearest_setting(name)?)))
+    }
 }
 
-/// The nearest setting to a variable that is none. Kubernetes sets `WEIR_SERVICE_HOST`,
-/// `WEIR_PORT` and the like for a Service named `weir`, so only near misses count.
+/// The nearest setting to a variable that is none, if it is meant for this program.
 fn nearest_setting(name: &str) -> Option<&'static str> {
-    if SETTINGS.contains(&name) || !name.starts_with("WEIR") {
+    let is_setting = |setting: Setting| setting.variable() == name;
+    // Kubernetes and Docker set these for a Service or a link named `weir`.
+    let is_of_a_service = name.starts_with("WEIR_SERVICE_") || name.starts_with("WEIR_PORT");
+    let is_meant = name.starts_with(PREFIX) && !is_of_a_service;
+    if !is_meant || Setting::ALL.into_iter().any(is_setting) {
         return None;
     }
-    SETTINGS
-        .into_iter()
-        .find(|setting| strsim::damerau_levenshtein(name, setting) <= 2)
+    let names = Setting::ALL.map(Setting::variable).into_iter();
+    names.min_by_key(|setting| strsim::damerau_levenshtein(name, setting))
 }
 
 const CONFIG_PATH: &str = "CONFIG_PATH";
-const SETTINGS: [&str; 6] = [
-    "CDN_HOST",
-    CONFIG_PATH,
-    "RUST_LOG",
-    "WEIR_REDIRECT_LISTEN",
-    "WEIR_ADMIN_LISTEN",
-    "WEIR_WORKERS",
-];
+const PREFIX: &str = "WEIR_";
 
 /// A setting given outside the file: its name as the operator writes it, and its text.
 #[derive(Clone, Copy, Debug)]
@@ -160,48 +166,19 @@ pub(super) struct Override<'a> {
 }
 
 /// All settings given outside the file; flags win over the environment.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Overrides<'a> {
-    pub(super) cdn_host: Option<Override<'a>>,
-    pub(super) redirect_listen: Option<Override<'a>>,
-    pub(super) admin_listen: Option<Override<'a>>,
-    pub(super) workers: Option<Override<'a>>,
+    pub(super) flags: &'a Flags,
+    pub(super) environment: &'a Environment,
 }
 
 impl<'a> Overrides<'a> {
-    pub(super) fn new(flags: &'a Flags, environment: &'a Environment) -> Self {
-        let Variables {
-            rust_log: _,
-            cdn_host,
-            weir_redirect_listen,
-            weir_admin_listen,
-            weir_workers,
-        } = &environment.variables;
-        Self {
-            cdn_host: first(("--cdn-host", &flags.cdn_host), ("CDN_HOST", cdn_host)),
-            redirect_listen: first(
-                ("--redirect-listen", &flags.redirect_listen),
-                ("WEIR_REDIRECT_LISTEN", weir_redirect_listen),
-            ),
-            admin_listen: first(
-                ("--admin-listen", &flags.admin_listen),
-                ("WEIR_ADMIN_LISTEN", weir_admin_listen),
-            ),
-            workers: first(
-                ("--workers", &flags.workers),
-                ("WEIR_WORKERS", weir_workers),
-            ),
-        }
+    /// What is given for a key of the file.
+    pub(super) fn get(self, setting: Setting) -> Option<Override<'a>> {
+        let named = |name, text| Some(Override { name, text });
+        let flag = self.flags.get(setting);
+        let variable = self.environment.variable(setting.variable());
+        flag.and_then(|text| named(setting.flag()?, text))
+            .or_else(|| named(setting.variable(), variable?))
     }
-}
-
-type Named<'a> = (&'static str, &'a Option<String>);
-
-fn first<'a>(flag: Named<'a>, variable: Named<'a>) -> Option<Override<'a>> {
-    [flag, variable].into_iter().find_map(|(name, text)| {
-        Some(Override {
-            name,
-            text: text.as_deref()?,
-        })
-    })
 }

@@ -1,21 +1,23 @@
 //! Reads one map of the document key by key, and collects every fault.
 
-use std::{cell::RefCell, fmt::Display};
+use std::collections::HashSet;
 
 use serde_saphyr::{Location, Spanned};
 
 use crate::config::{
-    diagnostic::{Diagnostic, Place},
-    document::{Document, Node},
-    item::Item,
+    diagnostic::Place,
+    document::{Node, Scalar, Style},
+    item::{Item, number_for_text},
+    key::{self, Absent, Key, List, Named, Pairs, SectionOrOff, Table, Value, is_off},
     overrides::Override,
+    reading::{Effective, Reading},
 };
 
-/// A map of the document. Each accessor takes one key; `finish` reports the keys that none took.
+/// A map of the document, with the keys that it may have.
 #[derive(Debug)]
 pub(super) struct Section<'a> {
-    document: &'a Document,
-    faults: &'a RefCell<Vec<Diagnostic>>,
+    reading: &'a Reading<'a>,
+    table: &'static Table,
     /// The dotted path, for messages; empty for the root.
     path: String,
     /// Where it stands; `None` if the document does not have it.
@@ -24,77 +26,65 @@ pub(super) struct Section<'a> {
     /// be said of it.
     is_readable: bool,
     entries: &'a [(Spanned<String>, Spanned<Node>)],
-    taken: RefCell<Vec<&'static str>>,
-    missing: RefCell<Vec<Missing>>,
-    /// Keys that have another name now.
-    renamed: RefCell<Vec<&'static str>>,
-}
-
-/// A fault of keys of which none is there. Whether one is misspelled, only `finish` can tell.
-#[derive(Debug)]
-struct Missing {
-    keys: &'static [&'static str],
-    place: Place,
-    message: String,
+    /// Keys that unknown ones are most like.
+    misspelled: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     /// The document's outermost map.
-    pub(super) fn root(document: &'a Document, faults: &'a RefCell<Vec<Diagnostic>>) -> Self {
-        Self::new(document, faults, String::new(), Some(&document.root))
+    pub(super) fn root(reading: &'a Reading<'a>, table: &'static Table) -> Self {
+        let root = &reading.document().root;
+        Self::new(reading, table, String::new(), Some(root))
     }
 
+    /// Reports at once what needs no value: keys that are unknown, renamed or there twice.
     pub(super) fn new(
-        document: &'a Document,
-        faults: &'a RefCell<Vec<Diagnostic>>,
+        reading: &'a Reading<'a>,
+        table: &'static Table,
         path: String,
         node: Option<&'a Spanned<Node>>,
     ) -> Self {
-        let location = node.map(|node| node.referenced);
         let mut section = Self {
-            document,
-            faults,
+            reading,
+            table,
             path,
-            location,
+            location: node.map(|node| node.referenced),
             is_readable: true,
             entries: &[],
-            taken: RefCell::default(),
-            missing: RefCell::default(),
-            renamed: RefCell::default(),
+            misspelled: Vec::new(),
         };
         match node.map(|node| &node.value) {
             Some(Node::Map(entries)) => section.entries = entries,
             Some(Node::Null) | None => {}
+            Some(Node::Faulty) => section.is_readable = false,
             Some(Node::Scalar(_) | Node::List(_)) => {
                 section.is_readable = false;
-                let what = if section.path.is_empty() {
-                    "the configuration"
-                } else {
-                    &section.path
+                let what = match section.path.as_str() {
+                    "" => "the configuration",
+                    path => path,
                 };
                 section.fault(format!("{what} must be a map of keys and values"));
             }
         }
+        section.misspelled = section.refuse_unknown_keys();
+        refuse_second_keys(reading, &section.path, section.entries);
         section
     }
 
     /// The map under `key`; empty where the document does not have it.
-    pub(super) fn section(&self, key: &'static str) -> Self {
-        Section::new(
-            self.document,
-            self.faults,
-            self.full_path(key),
-            self.take(key),
-        )
+    pub(super) fn section(&self, key: &Key<key::Section>) -> Self {
+        self.map(key.name, key.kind.0)
     }
 
     /// The map under `key`; `None` where `off`, `none` or `false` stands there instead.
-    pub(super) fn section_or_off(&self, key: &'static str) -> Option<Self> {
-        let is_off = matches!(
-            self.take(key).map(|node| &node.value),
-            Some(Node::Scalar(text)) if matches!(text.as_str(), "off" | "none" | "false")
-        );
-        (!is_off).then(|| self.section(key))
+    pub(super) fn section_or_off(&self, key: &Key<SectionOrOff>) -> Option<Self> {
+        let node = self.node(key.name).map(|node| &node.value);
+        let is_off = matches!(node, Some(Node::Scalar(scalar)) if is_off(&scalar.text));
+        (!is_off).then(|| self.map(key.name, key.kind.0))
+    }
+
+    fn map(&self, name: &str, table: &'static Table) -> Self {
+        Section::new(self.reading, table, self.full_path(name), self.node(name))
     }
 
     /// Whether the document has this section.
@@ -102,311 +92,305 @@ impl<'a> Section<'a> {
         self.location.is_some()
     }
 
-    /// Whether the document has a value for `key`.
-    pub(super) fn has(&self, key: &'static str) -> bool {
-        self.take(key)
+    /// Whether the document has a value for the key.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.node(name)
             .is_some_and(|node| !matches!(node.value, Node::Null))
     }
 
-    /// Makes one of `keys` a must. Where one is misspelled, that is all that is reported.
-    pub(super) fn require(&self, keys: &'static [&'static str], message: &str) {
-        self.note_missing(keys, self.own_place(), message);
+    /// Makes one of the keys a must. Where one is misspelled, that is all that is reported.
+    pub(super) fn require(&self, names: &[&str], message: &str) {
+        self.require_at(self.own_place(), names, message);
     }
 
-    /// As [`Self::require`], if `key` is there, which is then at fault.
-    pub(super) fn require_for(
-        &self,
-        key: &'static str,
-        keys: &'static [&'static str],
-        message: &str,
-    ) {
-        if self.has(key) {
-            self.note_missing(keys, self.key_place(key), message);
+    /// As [`Self::require`], if `name` is there, which is then at fault.
+    pub(super) fn require_for(&self, name: &str, names: &[&str], message: &str) {
+        if self.has(name) {
+            self.require_at(self.key_place(name), names, message);
         }
     }
 
-    /// Whether it is not known what is in the map under `key`: it is misspelled, or no map. To be
-    /// asked last, when all keys that it may be confused with were read.
-    pub(super) fn is_unreadable(&self, key: &'static str) -> bool {
-        match self.take(key).map(|node| &node.value) {
+    fn require_at(&self, place: Place, names: &[&str], message: &str) {
+        let is_there = |name: &&str| self.has(name) || self.is_misspelled(name);
+        if self.is_readable && !names.iter().any(is_there) {
+            self.reading.fault(place, message.to_owned());
+        }
+    }
+
+    /// Whether it is not known what is in the map under the key: it is misspelled, or no map.
+    pub(super) fn is_unreadable(&self, name: &str) -> bool {
+        match self.node(name).map(|node| &node.value) {
             Some(Node::Map(_) | Node::Null) => false,
-            Some(Node::Scalar(_) | Node::List(_)) => true,
-            None => self.is_misspelled(key),
+            Some(Node::Faulty | Node::Scalar(_) | Node::List(_)) => true,
+            None => self.is_misspelled(name),
         }
     }
 
-    /// As [`Self::value`], but `default` where `key` is absent; `None` where it is refused or
-    /// misspelled.
-    pub(super) fn value_or<T, E: Display>(
-        &self,
-        key: &'static str,
-        outside: Option<Override<'_>>,
-        default: T,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        let is_given = outside.is_some() || self.has(key) || self.is_misspelled(key);
-        if is_given {
-            return self.value(key, outside, parse);
-        }
-        Some(default)
+    /// The value of a key with a default, which is also taken where the value is refused.
+    pub(super) fn get<K: Value>(&self, key: &Key<K>) -> K::Value {
+        self.known(key).unwrap_or_else(|| key.default())
     }
 
-    /// The value of `key`, from outside the file if it is given there, else from the file.
-    /// `None` where it is absent, and where `parse` refuses it, which is reported.
-    pub(super) fn value<T, E: Display>(
-        &self,
-        key: &'static str,
-        outside: Option<Override<'_>>,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        let inside = self.scalar(key);
-        let text = outside.map(|setting| setting.text).or(inside)?;
-        let error = match parse(text) {
+    /// As [`Self::get`], but `None` where the value is refused, or the key misspelled.
+    pub(super) fn known<K: Value>(&self, key: &Key<K>) -> Option<K::Value> {
+        let given = self.given(key);
+        let is_absent = self.override_of(key).is_none() && !self.has(key.name);
+        if given.is_none() && is_absent && !self.is_misspelled(key.name) {
+            return Some(key.default());
+        }
+        given
+    }
+
+    /// The value of a key, from outside the file if it is given there, else from the file. `None`
+    /// where it is absent, and where it is refused, which is reported.
+    pub(super) fn given<K: Value>(&self, key: &Key<K>) -> Option<K::Value> {
+        debug_assert!(self.knows(key.name), "{} is in no table", key.name);
+        let outside = self.override_of(key);
+        let inside = self.scalar(key.name);
+        let inside_text = inside.map(|scalar| scalar.text.as_str());
+        let text = outside.map(|setting| setting.text).or(inside_text);
+        self.note(key, text);
+        let text = text?;
+        let is_number = inside.is_some_and(|scalar| scalar.style == Style::Number);
+        let error = match key.kind.parse(text) {
+            Ok(_) if K::IS_FREE_TEXT && is_number && outside.is_none() => number_for_text(text),
             Ok(value) => return Some(value),
-            Err(error) => error,
+            Err(error) => format!("{text:?} {error}"),
         };
-        let name = match outside {
-            Some(_) => String::new(),
-            None => format!("{} ", self.full_path(key)),
+        let message = match outside {
+            Some(_) => error,
+            None => format!("{} {error}", self.full_path(key.name)),
         };
-        let place = self.place(key, outside);
-        self.report(place, format!("{name}{text:?} {error}"));
+        self.reading.fault(self.value_place(key), message);
         None
     }
 
-    /// The value of `key`, which may also be `none`, and is that where it is absent.
-    pub(super) fn value_or_none<T, E: Display>(
-        &self,
-        key: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        let parse = |text: &str| match text {
-            "none" => Ok(None),
-            _ => parse(text)
-                .map(Some)
-                .map_err(|error| format!("{error}, or none")),
+    /// Notes what holds, for `weir check`.
+    fn note<K>(&self, key: &Key<K>, text: Option<&str>) {
+        let default = match key.absent {
+            Absent::Is(default) => Some(default),
+            Absent::Means(_) | Absent::Required => None,
         };
-        self.value(key, None, parse).flatten()
+        let Some(effective) = text.or(default) else {
+            return;
+        };
+        self.reading.note(Effective {
+            section: self.path.clone(),
+            key: key.name,
+            text: effective.to_owned(),
+            is_default: text.is_none(),
+        });
     }
 
-    /// As [`Self::value_or_none`], but `default` where it is absent.
-    pub(super) fn value_or_none_by_default<T, E: Display>(
-        &self,
-        key: &'static str,
-        default: T,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        match self.has(key) {
-            true => self.value_or_none(key, parse),
-            false => Some(default),
-        }
-    }
-
-    /// Reports a key that has another name now.
-    pub(super) fn renamed(&self, old: &'static str, new: &'static str) {
-        if let Some((name, _)) = self.entry(old) {
-            let place = self.document.place(name.referenced);
-            let old = self.full_path(old);
-            self.report(place, format!("{old} is now called {new}"));
-        }
-        self.taken.borrow_mut().retain(|&key| key != old);
-        self.renamed.borrow_mut().push(old);
-    }
-
-    /// Where the value of `key` is given; nowhere if it is not.
-    pub(super) fn place(&self, key: &'static str, outside: Option<Override<'_>>) -> Place {
-        match (outside, self.take(key)) {
+    /// Where the value of a key is given; nowhere if it is not.
+    pub(super) fn value_place<K>(&self, key: &Key<K>) -> Place {
+        match (self.override_of(key), self.node(key.name)) {
             (Some(setting), _) => Place::Setting(setting.name),
-            (None, Some(node)) => self.document.place(node.referenced),
+            (None, Some(node)) => self.reading.place(node),
             (None, None) => Place::Nowhere,
         }
     }
 
-    /// The elements of the list under `key`; none where the document has no list there. An empty
-    /// list is reported as that, with what it means.
-    pub(super) fn some_items(&self, key: &'static str, meaning: &str) -> Vec<Item<'a>> {
-        let items = self.items(key);
-        if items.as_ref().is_some_and(Vec::is_empty) {
-            self.fault_at(key, format!("{} is empty{meaning}", self.full_path(key)));
-        }
-        items.unwrap_or_default()
+    fn override_of<K>(&self, key: &Key<K>) -> Option<Override<'a>> {
+        self.reading.overrides().get(key.setting?)
+    }
+
+    /// The values of the list under `key`; `None` where the document has no list there. Those that
+    /// are refused are left out.
+    pub(super) fn list<K: Value>(&self, key: &Key<List<K>>) -> Option<Vec<K::Value>> {
+        let items = self.items(key)?;
+        let value = |item: Item<'_>| item.value(&key.kind.each);
+        Some(items.into_iter().filter_map(value).collect())
     }
 
     /// The elements of the list under `key`; `None` where the document has no list there.
-    pub(super) fn items(&self, key: &'static str) -> Option<Vec<Item<'a>>> {
-        let node = self.take(key)?;
-        let path = self.full_path(key);
-        let nodes = match &node.value {
-            Node::Null => return None,
-            Node::List(nodes) => nodes,
-            Node::Scalar(_) | Node::Map(_) => {
+    pub(super) fn items<K>(&self, key: &Key<List<K>>) -> Option<Vec<Item<'a>>> {
+        debug_assert!(self.knows(key.name), "{} is in no table", key.name);
+        let node = self.node(key.name)?;
+        let path = self.full_path(key.name);
+        let nodes = match (&node.value, key.kind.empty) {
+            (Node::Null | Node::Faulty, _) => return None,
+            (Node::List(nodes), Some(meaning)) if nodes.is_empty() => {
+                self.fault_at(key.name, format!("{path} is empty{meaning}"));
+                nodes
+            }
+            (Node::List(nodes), _) => nodes,
+            (Node::Scalar(_) | Node::Map(_), _) => {
                 let message = format!("{path} must be a list, for example [a, b]");
-                self.report(self.document.place(node.referenced), message);
+                self.reading.fault(self.reading.place(node), message);
                 return None;
             }
         };
         let item = |(node, number): (&'a Spanned<Node>, usize)| Item {
-            document: self.document,
-            faults: self.faults,
+            reading: self.reading,
             path: format!("{path}[{number}]"),
             node,
         };
         Some(nodes.iter().zip(1..).map(item).collect())
     }
 
-    /// The maps under `key`, each with its name, where the names are the operator's own.
-    pub(super) fn named(&self, key: &'static str) -> Vec<(&'a str, Self)> {
-        let section = self.section(key);
-        let named = |(name, node): &'a (Spanned<String>, Spanned<Node>)| {
-            let path = section.full_path(&name.value);
-            (
-                name.value.as_str(),
-                Section::new(self.document, self.faults, path, Some(node)),
-            )
-        };
-        section.entries.iter().map(named).collect()
+    /// The maps under `key`, each with its name.
+    pub(super) fn named(&self, key: &Key<Named>) -> Vec<(&'a str, Self)> {
+        let table = key.kind.0;
+        let named = |(name, item): (&'a str, Item<'a>)| (name, item.section(table));
+        self.open_map(key.name).into_iter().map(named).collect()
     }
 
-    /// The pairs of the map under `key`, where the names are the operator's own.
-    pub(super) fn pairs(&self, key: &'static str) -> Vec<(&'a str, Item<'a>)> {
-        let section = self.section(key);
-        let pair = |(name, node): &'a (Spanned<String>, Spanned<Node>)| {
+    /// The pairs of the map under `key`.
+    pub(super) fn pairs(&self, key: &Key<Pairs>) -> Vec<(&'a str, Item<'a>)> {
+        self.open_map(key.name)
+    }
+
+    /// The entries of a map whose names are the operator's own.
+    fn open_map(&self, name: &str) -> Vec<(&'a str, Item<'a>)> {
+        debug_assert!(self.knows(name), "{name} is in no table");
+        let path = self.full_path(name);
+        let entries = match self.node(name).map(|node| (node, &node.value)) {
+            Some((_, Node::Map(entries))) => entries.as_slice(),
+            Some((_, Node::Null | Node::Faulty)) | None => &[],
+            Some((node, Node::Scalar(_) | Node::List(_))) => {
+                let message = format!("{path} must be a map of keys and values");
+                self.reading.fault(self.reading.place(node), message);
+                &[]
+            }
+        };
+        refuse_second_keys(self.reading, &path, entries);
+        let entry = |(name, node): &'a (Spanned<String>, Spanned<Node>)| {
             let item = Item {
-                document: section.document,
-                faults: section.faults,
-                path: section.full_path(&name.value),
+                reading: self.reading,
+                path: format!("{path}.{}", name.value),
                 node,
             };
             (name.value.as_str(), item)
         };
-        section.entries.iter().map(pair).collect()
+        entries.iter().map(entry).collect()
     }
 
     /// Reports a fault of this section's own, such as a missing key.
     pub(super) fn fault(&self, message: String) {
-        self.report(self.own_place(), message);
+        self.reading.fault(self.own_place(), message);
     }
 
     /// Reports a fault of a key itself rather than of its value.
-    pub(super) fn fault_at(&self, key: &'static str, message: String) {
-        self.report(self.key_place(key), message);
+    pub(super) fn fault_at(&self, name: &str, message: String) {
+        self.reading.fault(self.key_place(name), message);
     }
 
-    /// How many faults of the document were reported so far.
-    pub(super) fn fault_count(&self) -> usize {
-        self.faults.borrow().len()
+    /// What is read with this section.
+    pub(super) fn reading(&self) -> &'a Reading<'a> {
+        self.reading
     }
 
-    /// Reports a fault at a place of this document.
-    pub(super) fn report(&self, place: Place, message: String) {
-        self.faults.borrow_mut().push(Diagnostic { place, message });
+    /// The dotted path of a key, for messages.
+    pub(super) fn full_path(&self, name: &str) -> String {
+        match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        }
     }
 
-    /// Reports every key that no accessor took, with the nearest one that exists, and what is
-    /// missing.
-    pub(super) fn finish(self) {
-        let known = self.taken.borrow();
-        for (key, _) in self.entries {
-            let is_renamed = self.renamed.borrow().contains(&key.value.as_str());
+    /// Reports unknown keys, and returns the known ones that they are most like.
+    fn refuse_unknown_keys(&self) -> Vec<&'static str> {
+        let is_unknown = |name: &str| {
             // YAML anchors need a place, as in Compose files.
-            let is_extension = self.path.is_empty() && key.value.starts_with("x-");
-            if is_renamed || is_extension || known.contains(&key.value.as_str()) {
-                continue;
-            }
-            let within = if self.path.is_empty() {
-                String::new()
-            } else {
-                format!(" in {}", self.path)
-            };
-            let message = match nearest(&key.value, &known) {
-                Some(name) => format!(
-                    "unknown key `{}`{within}; did you mean `{name}`?",
-                    key.value
-                ),
-                None => format!(
-                    "unknown key `{}`{within}; it may be one of: {}",
-                    key.value,
-                    known.join(", ")
-                ),
-            };
-            self.report(self.document.place(key.referenced), message);
+            let is_extension = self.path.is_empty() && name.starts_with("x-");
+            !is_extension && !self.knows(name)
+        };
+        let keys = self.entries.iter().map(|(key, _)| key);
+        let mut unknown = keys.filter(|key| is_unknown(&key.value));
+        let mut misspelled = Vec::new();
+        for key in unknown.by_ref().take(UNKNOWN_KEYS_MAX) {
+            let nearest = self.table.nearest(&key.value);
+            let message = self.unknown_key(&key.value, nearest);
+            self.reading.fault(self.reading.place(key), message);
+            misspelled.extend(nearest);
         }
-        for missing in self.missing.take() {
-            if !missing.keys.iter().any(|key| self.is_misspelled(key)) {
-                self.report(missing.place, missing.message);
+        let more = unknown.count();
+        if more > 0 {
+            self.fault(format!("{more} more keys are unknown"));
+        }
+        misspelled
+    }
+
+    fn unknown_key(&self, name: &str, nearest: Option<&str>) -> String {
+        let renamed = self.table.renamed.iter().find(|(old, _)| *old == name);
+        if let Some((old, new)) = renamed {
+            return format!("{} is now called {new}", self.full_path(old));
+        }
+        let within = match self.path.as_str() {
+            "" => String::new(),
+            path => format!(" in {path}"),
+        };
+        match nearest {
+            Some(nearest) => format!("unknown key `{name}`{within}; did you mean `{nearest}`?"),
+            None => {
+                let known: Vec<&str> = self.table.names().collect();
+                let known = known.join(", ");
+                format!("unknown key `{name}`{within}; it may be one of: {known}")
             }
         }
     }
 
-    fn note_missing(&self, keys: &'static [&'static str], place: Place, message: &str) {
-        let is_there = keys.iter().any(|key| self.has(key));
-        if self.is_readable && !is_there {
-            self.missing.borrow_mut().push(Missing {
-                keys,
-                place,
-                message: message.to_owned(),
-            });
-        }
+    /// Whether an unknown key is most like this one.
+    fn is_misspelled(&self, name: &str) -> bool {
+        self.misspelled.contains(&name)
     }
 
-    /// Whether a key that was not read so far is most like `key`.
-    fn is_misspelled(&self, key: &str) -> bool {
-        let known = self.taken.borrow();
-        let names = self.entries.iter().map(|(name, _)| name.value.as_str());
-        let mut unknown = names.filter(|name| !known.contains(name));
-        unknown.any(|name| nearest(name, &known) == Some(key))
+    fn knows(&self, name: &str) -> bool {
+        self.table.names().any(|known| known == name)
     }
 
     fn own_place(&self) -> Place {
+        let document = self.reading.document();
         self.location
-            .map_or(Place::Nowhere, |location| self.document.place(location))
+            .map_or(Place::Nowhere, |location| document.place(location))
     }
 
-    fn key_place(&self, key: &'static str) -> Place {
-        self.entry(key).map_or(Place::Nowhere, |(name, _)| {
-            self.document.place(name.referenced)
-        })
+    fn key_place(&self, name: &str) -> Place {
+        self.entry(name)
+            .map_or(Place::Nowhere, |(name, _)| self.reading.place(name))
     }
 
-    fn scalar(&self, key: &'static str) -> Option<&'a str> {
-        let node = self.take(key)?;
+    fn scalar(&self, name: &str) -> Option<&'a Scalar> {
+        let node = self.node(name)?;
         match &node.value {
-            Node::Null => None,
-            Node::Scalar(text) => Some(text),
+            Node::Null | Node::Faulty => None,
+            Node::Scalar(scalar) => Some(scalar),
             Node::List(_) | Node::Map(_) => {
-                let message = format!("{} must be a single value", self.full_path(key));
-                self.report(self.document.place(node.referenced), message);
+                let message = format!("{} must be a single value", self.full_path(name));
+                self.reading.fault(self.reading.place(node), message);
                 None
             }
         }
     }
 
-    fn take(&self, key: &'static str) -> Option<&'a Spanned<Node>> {
-        self.entry(key).map(|(_, node)| node)
+    fn node(&self, name: &str) -> Option<&'a Spanned<Node>> {
+        self.entry(name).map(|(_, node)| node)
     }
 
-    fn entry(&self, key: &'static str) -> Option<&'a (Spanned<String>, Spanned<Node>)> {
-        let mut taken = self.taken.borrow_mut();
-        if !taken.contains(&key) {
-            taken.push(key);
-        }
-        self.entries.iter().find(|(name, _)| name.value == key)
-    }
-
-    /// The dotted path of `key`, for messages.
-    pub(super) fn full_path(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            return key.to_owned();
-        }
-        format!("{}.{key}", self.path)
+    fn entry(&self, name: &str) -> Option<&'a (Spanned<String>, Spanned<Node>)> {
+        self.entries.iter().find(|(key, _)| key.value == name)
     }
 }
 
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let similarity = |name: &&str| strsim::jaro_winkler(key, name);
-    let nearest = known
-        .iter()
-        .copied()
-        .max_by(|one, other| similarity(one).total_cmp(&similarity(other)))?;
-    (similarity(&nearest) > 0.75).then_some(nearest)
+/// Reports names that are in a map twice.
+fn refuse_second_keys(
+    reading: &Reading<'_>,
+    path: &str,
+    entries: &[(Spanned<String>, Spanned<Node>)],
+) {
+    let mut seen = HashSet::with_capacity(entries.len());
+    for (key, _) in entries {
+        if !seen.insert(key.value.as_str()) {
+            let within = match path {
+                "" => String::new(),
+                path => format!(" in {path}"),
+            };
+            let message = format!("the key `{}` is there twice{within}", key.value);
+            reading.fault(reading.place(key), message);
+        }
+    }
 }
+
+/// A file that is no configuration of ours has thousands.
+const UNKNOWN_KEYS_MAX: usize = 20;

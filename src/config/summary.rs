@@ -2,21 +2,27 @@
 
 use std::fmt;
 
-use crate::config::{Config, HealthCheck, Http, Probe, Upstream};
+use crate::config::{Config, HealthCheck, Http, Probe, Upstream, reading::Effective};
 
-/// What a configuration would run, a line each.
+/// A checked configuration. Its `Display` shows what would run.
 #[derive(Debug)]
-pub struct Summary<'a>(pub &'a Config);
+pub struct Checked {
+    /// The configuration.
+    pub config: Config,
+    /// The keys that have a value, in the order in which they were read.
+    pub settings: Vec<Effective>,
+}
 
-impl fmt::Display for Summary<'_> {
+impl fmt::Display for Checked {
+    /// The services, each with its parts, and then the settings of each section.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = self.0;
+        let config = &self.config;
         if let Some(redirect) = &config.redirect {
             let (listen, policy) = (redirect.listen, &redirect.policy);
             let (cdn, every) = (policy.cdn.host(), policy.origin_every);
             writeln!(
                 f,
-                "  redirect {listen}: to {cdn}, 1 call in {every} to the origin"
+                "redirect {listen}: to {cdn}, 1 call in {every} to the origin"
             )?;
         }
         for http in &config.http {
@@ -25,28 +31,66 @@ impl fmt::Display for Summary<'_> {
         for upstream in &config.upstreams {
             write_upstream(f, upstream)?;
         }
-        writeln!(f, "  admin {}", config.admin.listen)
+        writeln!(f, "admin {}", config.admin.listen)?;
+        writeln!(f, "\nsettings (* default):")?;
+        self.write_settings(f)
+    }
+}
+
+impl Checked {
+    /// One line a section: `  connections: idle_timeout 75s*, …`.
+    fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Sections inside others interrupt these.
+        let is_shown = |setting: &&Effective| {
+            let section = setting.section.as_str();
+            let is_unused = section.starts_with("redirect") && self.config.redirect.is_none();
+            // Shown with their listener and upstream.
+            let is_above = section.contains(".routes[") || section.contains(".backends[");
+            !is_unused && !is_above
+        };
+        let mut settings: Vec<&Effective> = self.settings.iter().filter(is_shown).collect();
+        settings.sort_by(|one, other| one.section.cmp(&other.section));
+        for section in settings.chunk_by(|one, other| one.section == other.section) {
+            let mut separator = match section.first() {
+                Some(first) if !first.section.is_empty() => format!("  {}: ", first.section),
+                Some(_) | None => "  ".to_owned(),
+            };
+            for setting in section {
+                let mark = if setting.is_default { "*" } else { "" };
+                let text = match setting.text.as_str() {
+                    "" => "\"\"",
+                    text => text,
+                };
+                write!(f, "{separator}{} {text}{mark}", setting.key)?;
+                ", ".clone_into(&mut separator);
+            }
+            writeln!(f)?;
+        }
+        Ok(())
     }
 }
 
 fn write_listener(f: &mut fmt::Formatter<'_>, http: &Http, upstreams: &[Upstream]) -> fmt::Result {
-    writeln!(f, "  http {}", http.listen)?;
+    writeln!(f, "http {}", http.listen)?;
     for route in (0..).map_while(|index| http.router.get(index)) {
         let host = route.host.as_deref().unwrap_or("*");
         let upstream = upstreams.get(route.upstream);
         let name = upstream.map_or("", |upstream| &upstream.name);
-        writeln!(f, "    {host}{} -> {name}", route.path)?;
+        writeln!(f, "  {host}{} -> {name}", route.path)?;
     }
     Ok(())
 }
 
 fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
-    let (name, backends) = (&upstream.name, upstream.backends.len());
-    write!(f, "  upstream {name}: {backends} backends, ")?;
+    write!(f, "upstream {}: ", upstream.name)?;
     match &upstream.health_check {
-        Some(check) => write_check(f, check),
-        None => writeln!(f, "no checks"),
+        Some(check) => write_check(f, check)?,
+        None => writeln!(f, "no checks")?,
     }
+    for backend in &upstream.backends {
+        writeln!(f, "  {} weight {}", backend.addr, backend.weight)?;
+    }
+    Ok(())
 }
 
 fn write_check(f: &mut fmt::Formatter<'_>, check: &HealthCheck) -> fmt::Result {
@@ -55,5 +99,5 @@ fn write_check(f: &mut fmt::Formatter<'_>, check: &HealthCheck) -> fmt::Result {
         Probe::Http(probe) => write!(f, "checked by {} {}", probe.method, probe.path)?,
         Probe::Grpc(service) => write!(f, "checked by gRPC health of {service:?}")?,
     }
-    writeln!(f, " every {:?}", check.interval)
+    writeln!(f, " every {}", humantime::format_duration(check.interval))
 }

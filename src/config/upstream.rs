@@ -216,59 +216,9 @@ pub struct HttpProbe {
     pub status: RangeInclusive<u16>,
 }
 
-impl HttpProbe {
-    /// A `GET` of a path, with the defaults.
-    pub fn get(path: PathAndQuery) -> Self {
-        Self {
-            method: Method::GET,
-            path,
-            host: None,
-            headers: Vec::new(),
-            status: HEALTHY_STATUS,
-        }
+impl Default for HealthCheck {
+    /// A TCP connect.
+    fn default() -> Self {
+        Self::new(Probe::Tcp)
     }
 }
-
-impl Upstream {
-    /// An upstream with the defaults: round robin, and TCP checks.
-    pub fn new(name: &str, backends: Vec<WeightedBackend>) -> Self {
-        Self {
-            name: name.to_owned(),
-            policy: Policy::default(),
-            hash_by: HashKey::default(),
-            backends,
-            health_check: Some(HealthCheck::new(Probe::Tcp)),
-            ejection: Some(EjectionPolicy::default()),
-            slow_start: Duration::ZERO,
-            when_all_down: WhenAllDown::default(),
-            connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
-            total_timeout: None,
-            max_requests: None,
-            queue: Queue {
-                length: 1024,
-                timeout: Duration::from_secs(5),
-            },
-            retry_percent: 20,
-            tls: Tls::default(),
-        }
-    }
-}
-
-impl HealthCheck {
-    /// A check with the defaults.
-    pub fn new(probe: Probe) -> Self {
-        Self {
-            interval: Duration::from_secs(2),
-            timeout: Duration::from_secs(1),
-            thresholds: HealthThresholds {
-                rise: NonZeroU32::new(2).expect("not zero"),
-                fall: NonZeroU32::new(3).expect("not zero"),
-            },
-            probe,
-        }
-    }
-}
-
-const HEALTHY_STATUS: RangeInclusive<u16> = 200..=399;

@@ -1,11 +1,22 @@
 //! The admin listener: liveness, readiness and metrics.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use arc_swap::ArcSwap;
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -22,24 +33,26 @@ use tokio::{
 };
 
 use crate::{
+    config::Config,
     control::{
         AccessLogs, is_ready,
         metrics::{self, MetricsFormat},
     },
     net::{AcceptPause, AcceptRetry, accept_retry},
     shutdown::{Phase, PhaseReceiver},
-    state::Shared,
+    state::{Shared, Status},
 };
 
 /// Serves the admin listener until the process ends.
 pub(super) async fn serve(
     listener: std::net::TcpListener,
+    settings: Arc<AdminSettings>,
     shared: Arc<Shared>,
     phase: PhaseReceiver,
     access_logs: AccessLogs,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let pages = pages(shared, phase, access_logs);
+    let pages = pages(settings, shared, phase, access_logs);
     let mut connections = VecDeque::<AbortHandle>::new();
     let mut pause = AcceptPause::default();
     loop {
@@ -78,33 +91,102 @@ async fn serve_connection(stream: TcpStream, pages: Router) {
     let _broken_or_elapsed = time::timeout(LIFETIME_MAX, connection).await;
 }
 
+/// What a reload changes of the pages.
+#[derive(Debug)]
+pub(super) struct AdminSettings {
+    hosts: ArcSwap<Option<Vec<String>>>,
+    stop_seconds_max: AtomicU64,
+}
+
+impl AdminSettings {
+    pub(super) fn new(config: &Config) -> Self {
+        let settings = Self {
+            hosts: ArcSwap::default(),
+            stop_seconds_max: AtomicU64::new(0),
+        };
+        settings.set(config);
+        settings
+    }
+
+    pub(super) fn set(&self, config: &Config) {
+        self.hosts.store(Arc::new(config.admin.hosts.clone()));
+        let stop = config.drain.lame_duck + config.drain.timeout;
+        self.stop_seconds_max
+            .store(stop.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Whether a request may have this `Host`. Addresses are safe: only a name can be made to
+    /// resolve to this listener by somebody else (DNS rebinding).
+    fn takes_host(&self, host: &str) -> bool {
+        let host = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            Some(_) | None => host,
+        };
+        let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        let hosts = self.hosts.load();
+        let is_named = hosts
+            .as_ref()
+            .as_ref()
+            .is_none_or(|hosts| hosts.contains(&name));
+        is_address || name == "localhost" || is_named
+    }
+}
+
+/// Refuses requests that a web page sends by a name of its own.
+async fn check_host(
+    State(admin): State<Admin>,
+    request: Request,
+    next: middleware::Next,
+) -> Response {
+    let host = request.headers().get(header::HOST);
+    let host = host.map(|host| String::from_utf8_lossy(host.as_bytes()));
+    match host {
+        Some(host) if !admin.settings.takes_host(&host) => {
+            let reason = format!("the host {host:?} is not allowed here; name it in admin.hosts\n");
+            (StatusCode::FORBIDDEN, reason).into_response()
+        }
+        Some(_) | None => next.run(request).await,
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Admin {
+    settings: Arc<AdminSettings>,
     registry: Arc<Registry>,
     shared: Arc<Shared>,
     phase: PhaseReceiver,
 }
 
-fn pages(shared: Arc<Shared>, phase: PhaseReceiver, access_logs: AccessLogs) -> Router {
+fn pages(
+    settings: Arc<AdminSettings>,
+    shared: Arc<Shared>,
+    phase: PhaseReceiver,
+    access_logs: AccessLogs,
+) -> Router {
     let registry = Arc::new(metrics::registry(Arc::clone(&shared), access_logs));
+    let admin = Admin {
+        settings,
+        registry,
+        shared,
+        phase,
+    };
     Router::new()
         .route("/", get(index))
         .route("/livez", get(live))
         .route("/healthz", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
-        .with_state(Admin {
-            registry,
-            shared,
-            phase,
-        })
+        .route("/status", get(status))
+        .layer(middleware::from_fn_with_state(admin.clone(), check_host))
+        .with_state(admin)
 }
 
 async fn index() -> &'static str {
     concat!(
         "weir ",
         env!("CARGO_PKG_VERSION"),
-        "\n\n/livez    the process works\n/readyz   it may get traffic\n/metrics  Prometheus\n"
+        "\n\n/livez    the process works\n/readyz   it may get traffic\n/metrics  Prometheus\n/status   version, process and reloads, as JSON\n"
     )
 }
 
@@ -123,6 +205,23 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
         "stopping\n"
     };
     (StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
+async fn status(State(admin): State<Admin>) -> Response {
+    let stop_time_max = admin.settings.stop_seconds_max.load(Ordering::Relaxed);
+    let reloads = &admin.shared.reloads;
+    let phase: Phase = *admin.phase.borrow();
+    let status = Status {
+        is_stopping: phase != Phase::Running,
+        reloads: reloads.count_succeeded(),
+        reloads_refused: reloads.count_refused(),
+        reload_error: reloads.last_error(),
+        ..Status::of_this_process(Duration::from_secs(stop_time_max))
+    };
+    match serde_json::to_string_pretty(&status) {
+        Ok(page) => ([(header::CONTENT_TYPE, "application/json")], page).into_response(),
+        Err(_unwritable) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn scrape(State(admin): State<Admin>, head: HeaderMap) -> Response {

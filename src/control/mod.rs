@@ -33,9 +33,10 @@ pub use access_logs::{AccessLogError, AccessLogs};
 pub use drain::DrainReport;
 pub use listeners::{Bound, Listeners, ServiceKind, listener_specs};
 pub use loading::Loader;
-pub use reload::warn_of_limit;
+pub use reload::{show_warnings, warn_of_limit};
 pub use upstreams::Upstreams;
 
+use admin::AdminSettings;
 use config_watch::ConfigWatch;
 use drain::Progress;
 use loading::{Loading, Why};
@@ -101,8 +102,10 @@ impl ControlPlane {
     ///
     /// When a worker dies: a fault of ours, after which the process should be replaced.
     pub async fn run(self) -> Result<DrainReport, WorkerDied> {
+        let admin_settings = Arc::new(AdminSettings::new(&self.config));
         let admin = admin::serve(
             self.admin_listener,
+            Arc::clone(&admin_settings),
             Arc::clone(&self.shared),
             self.phase.subscribe(),
             self.access_logs.clone(),
@@ -114,6 +117,7 @@ impl ControlPlane {
             listeners: self.listeners,
             upstreams: self.upstreams,
             access_logs: self.access_logs,
+            admin_settings,
         };
         let (mut commands, mut worker_ends) = (self.commands, self.worker_ends);
         follow(&mut running, self.loader, &mut commands, &mut worker_ends).await?;

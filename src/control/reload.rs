@@ -6,6 +6,7 @@ use crate::{
     config::{Config, Connections},
     control::{
         access_logs::{self, AccessLogError, AccessLogs},
+        admin::AdminSettings,
         listeners::{Bound, Listeners, listener_specs},
         loading::{LoadError, Why},
         upstreams::Upstreams,
@@ -22,6 +23,7 @@ pub(super) struct Running {
     pub(super) listeners: Listeners,
     pub(super) upstreams: Upstreams,
     pub(super) access_logs: AccessLogs,
+    pub(super) admin_settings: Arc<AdminSettings>,
 }
 
 /// Why a configuration is not taken, so that the old one goes on.
@@ -47,7 +49,7 @@ impl Running {
             .map_err(Refused::from)
             .and_then(|loaded| self.publish(loaded))
         {
-            self.shared.reloads.refused();
+            self.shared.reloads.refused(error.to_string());
             tracing::error!(%error, "reload refused; the old configuration keeps serving");
             return;
         }
@@ -80,6 +82,7 @@ impl Running {
                 "these change at the next restart; the rest is reloaded"
             );
         }
+        show_warnings(&loaded);
         warn_of_limit(&loaded.connections, &self.shared.open_files);
         let per_client_limit = loaded.connections.per_client_limit;
         self.shared.clients.limit_to(per_client_limit);
@@ -87,6 +90,7 @@ impl Running {
         if let Some(log) = log {
             self.access_logs.switch(log);
         }
+        self.admin_settings.set(&loaded);
         self.config = loaded;
         Ok(())
     }
@@ -119,6 +123,13 @@ pub fn warn_of_limit(connections: &Connections, open_files: &OpenFiles) {
     }
 }
 
+/// Logs what a configuration may not mean as it is written.
+pub fn show_warnings(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{}", warning.one_line());
+    }
+}
+
 /// Keeps the values that are fixed for the life of the process, and names those that differ.
 fn keep_fixed(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     let mut fixed = Vec::new();
@@ -129,6 +140,10 @@ fn keep_fixed(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     if loaded.workers != running.workers {
         loaded.workers = running.workers;
         fixed.push("workers");
+    }
+    if loaded.log != running.log {
+        loaded.log = running.log.clone();
+        fixed.push("log");
     }
     fixed
 }

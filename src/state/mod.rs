@@ -22,6 +22,7 @@ mod queue;
 mod reloads;
 mod snapshot;
 mod stats;
+mod status;
 mod turns;
 mod upstream;
 
@@ -37,6 +38,7 @@ pub use queue::{Place, Queue, QueueRank};
 pub use reloads::Reloads;
 pub use snapshot::{HttpSettings, RedirectSettings, Snapshot, SnapshotHandle};
 pub use stats::{AcceptFault, Protocol, WorkerStats};
+pub use status::Status;
 pub use turns::Turns;
 pub use upstream::{Member, Pick, Upstream, WHOLE_SHARE};
 

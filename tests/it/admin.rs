@@ -2,7 +2,7 @@
 
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-use crate::support::{TestApp, http1};
+use crate::support::{Process, TestApp, http1};
 
 #[tokio::test]
 async fn idle_and_unfinished_connections_keep_no_probe_out() {
@@ -23,8 +23,9 @@ async fn idle_and_unfinished_connections_keep_no_probe_out() {
 async fn the_metrics_page_has_the_format_that_is_asked_for() {
     let app = TestApp::plain();
     let page = async |accept: &str| {
-        let request =
-            format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{accept}Connection: close\r\n\r\n");
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\n{accept}Connection: close\r\n\r\n"
+        );
         http1(app.admin, &request).await
     };
     let (head, body) = page("").await;
@@ -49,4 +50,38 @@ async fn the_metrics_page_has_the_format_that_is_asked_for() {
         body.contains("# TYPE weir_redirects counter\n") && body.ends_with("# EOF\n"),
         "{body}"
     );
+}
+
+/// A web page can make its own name resolve to this address and read what the listener answers.
+#[tokio::test]
+async fn a_host_that_is_not_named_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    std::fs::write(&file, "admin: { hosts: [Weir.internal] }\n").unwrap();
+    let process = Process::start(&["--cdn-host=cdn", "--config", file.to_str().unwrap()]);
+    let status = async |host: &str| {
+        let request = format!("GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let (head, _) = http1(process.admin, &request).await;
+        head.split(' ').nth(1).unwrap().to_owned()
+    };
+    for host in [
+        "localhost",
+        "LocalHost:8404",
+        "127.0.0.1:8404",
+        "[::1]",
+        "10.0.0.1",
+        "weir.internal:80",
+        "weir.internal.",
+    ] {
+        assert_eq!(status(host).await, "200", "{host}");
+    }
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "weir",
+        "",
+        "127.0.0.1.evil.example:8404",
+    ] {
+        assert_eq!(status(host).await, "403", "{host}");
+    }
 }

@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+const METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 fn sections(url: &str) -> String {
     format!(

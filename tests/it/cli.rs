@@ -131,7 +131,11 @@ fn healthcheck_follows_readiness() {
     check_ends(&["healthcheck", &admin], 0, "");
     process.signal(Signal::TERM);
     process.until_logged("stopping");
-    check_ends(&["healthcheck", &admin], 1, "error: not ready: ");
+    check_ends(
+        &["healthcheck", &admin],
+        1,
+        "error: it answers 503 Service Unavailable",
+    );
 }
 
 #[tokio::test]
@@ -190,7 +194,7 @@ async fn the_demo_needs_no_configuration() {
     assert!(address == cdn || address == VIDEO, "{address}");
     let (head, body) = http1(
         process.admin,
-        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     )
     .await;
     assert!(
@@ -275,11 +279,139 @@ fn check_says_what_it_read_and_what_would_run() {
         .write_all(yaml.as_bytes())
         .unwrap();
     let output = check.wait_with_output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let begins = "configuration is valid\nread: -, CDN_HOST\n\n\
+                  redirect 0.0.0.0:50051: to cdn.example, 1 call in 10 to the origin\nhttp 0.0.0.0:8080\n  \
+                  */ -> backends\nupstream backends: checked by a TCP connect every 2s\n  \
+                  a:80 weight 1\n  b:80 weight 1\nadmin 127.0.0.1:8404\n\nsettings (* default):\n  watch true*, port 8080\n";
+    assert!(stdout.starts_with(begins), "{stdout}");
+    for line in [
+        "  redirect: cdn_host cdn.example, listen 0.0.0.0:50051*, ",
+        "  drain: lame_duck 5s*, quiet 1s*, timeout 30s*\n",
+    ] {
+        assert!(stdout.contains(line), "{stdout}");
+    }
+}
+
+#[test]
+fn check_tells_programs_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    fs::write(&file, "redirect: { cdn_host: cdn }\nworkers: 0\n").unwrap();
+    let mut check = weir();
+    check
+        .args(["check", file.to_str().unwrap(), "--format=json"])
+        .env("WEIR_WORKRES", "1");
+    let output = check.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["is_valid"], false);
+    let [fault, warning] = report["diagnostics"].as_array().unwrap().as_slice() else {
+        panic!("{report:#}");
+    };
     assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
-        "configuration is valid\n  read: - CDN_HOST\n  \
-         redirect 0.0.0.0:50051: to cdn.example, 1 call in 10 to the origin\n  http 0.0.0.0:8080\n    \
-         */ -> backends\n  upstream backends: 2 backends, checked by a TCP connect every 2s\n  \
-         admin 127.0.0.1:8404\n\n"
+        (&fault["severity"], &fault["line"], &fault["column"]),
+        (&"error".into(), &2.into(), &10.into())
+    );
+    assert_eq!(warning["severity"], "warning");
+    let message = warning["message"].as_str().unwrap();
+    assert!(
+        message.contains("the nearest one is WEIR_WORKERS"),
+        "{message}"
+    );
+    fs::write(&file, "redirect: { cdn_host: cdn }\n").unwrap();
+    let output = run(&["check", file.to_str().unwrap(), "--format=json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let settings = report["settings"].as_array().unwrap();
+    let every = settings
+        .iter()
+        .find(|setting| setting["key"] == "redirect.origin_every");
+    assert_eq!(every.unwrap()["value"], "10");
+    assert_eq!(every.unwrap()["is_default"], true);
+}
+
+#[test]
+fn reload_and_stop_wait_for_the_running_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    let path = file.to_str().unwrap();
+    fs::write(&file, "redirect: { cdn_host: one.example }\nwatch: false\n").unwrap();
+    let process = Process::start(&["--config", path]);
+    let admin = format!("--admin-listen={}", process.admin);
+    check_ends(&["reload", &admin], 0, "");
+    fs::write(&file, "redirect: { cdn_hots: one.example }\nwatch: false\n").unwrap();
+    let output = run(&["reload", &admin]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected =
+        "error: reload refused, the old configuration keeps serving\nerror: unknown key `cdn_hots`";
+    assert!(stderr.starts_with(expected), "{stderr}");
+    check_ends(&["stop", &admin], 0, "");
+    let (status, _) = process.ended();
+    assert_eq!(status.code(), Some(0));
+    for command in ["reload", "stop"] {
+        let expected = "error: no running process at the admin address ";
+        check_ends(&[command, &admin], 1, expected);
+    }
+}
+
+#[test]
+fn descriptions_are_printed() {
+    for (arguments, expected) in [
+        (
+            &["config", "schema"][..],
+            "\"$schema\": \"https://json-schema.org",
+        ),
+        (&["config", "reference"], "## `upstreams.NAME.health_check`"),
+        (&["completions", "bash"], "_weir()"),
+        (&["completions", "fish"], "complete -c weir"),
+        (&["man"], ".TH weir 1"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0));
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(stdout.contains(expected), "{arguments:?}: {stdout}");
+    }
+}
+
+/// Events are JSON unless a terminal reads them, or the operator says otherwise.
+#[test]
+fn the_log_has_the_format_that_is_asked_for() {
+    let first_line = |format: &str| {
+        let mut command = weir();
+        command
+            .args([
+                "--cdn-host=cdn",
+                "--redirect-listen=127.0.0.1:0",
+                "--admin-listen=127.0.0.1:0",
+            ])
+            .env("WEIR_LOG_FORMAT", format)
+            .stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line
+    };
+    assert!(first_line("json").starts_with("{\"timestamp\":"));
+    let text = first_line("text");
+    let time = text.get(..8).unwrap();
+    assert!(
+        time.bytes()
+            .all(|byte| byte == b':' || byte.is_ascii_digit()),
+        "{text}"
+    );
+    assert!(text.contains("INFO serving"), "{text}");
+    let mut wrong = weir();
+    let wrong = wrong
+        .args(["check", "--cdn-host=cdn"])
+        .env("WEIR_LOG_FORMAT", "xml");
+    let stderr = String::from_utf8(wrong.output().unwrap().stderr).unwrap();
+    assert_eq!(
+        stderr,
+        "error: WEIR_LOG_FORMAT: \"xml\" must be auto, text or json\n"
     );
 }

@@ -57,7 +57,7 @@ async fn ten_thousand_silent_connections_are_closed_and_disturb_nobody() {
     }
     let (_, page) = http1(
         process.admin,
-        "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     )
     .await;
     assert_eq!(
@@ -444,7 +444,7 @@ async fn the_connection_limit_keeps_files_free_in_a_flood() {
     let streams = flood(&process, 2_000).await;
     assert_eq!(streams.len(), 2_000);
     // The control plane answers all the while.
-    let ask = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let metric =
         async |name: &str| crate::support::metric(&http1(process.admin, ask).await.1, name);
     eventually("most are closed at accept", async || {

@@ -45,7 +45,7 @@ impl Setup {
     }
 
     async fn metric(&self, name: &str) -> u64 {
-        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         metric(&http1(self.process.admin, request).await.1, name)
     }
 }

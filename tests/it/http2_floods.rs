@@ -304,7 +304,7 @@ async fn a_shut_window_keeps_little_and_is_reaped() {
     timeout(PATIENCE, ended).await.expect("never cut");
     balancer.is_well(u64::from(STREAMS) * (512 << 10)).await;
     let page = || async {
-        let ask = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         http1(balancer.process.admin, ask).await.1
     };
     eventually("no call is left", async || {

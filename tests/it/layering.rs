@@ -13,8 +13,8 @@ const TIERS: &[&[&str]] = &[
     &["state"],
     &["listener", "net", "proto", "shutdown", "telemetry"],
     &["data", "control"],
-    &["app", "backend", "healthcheck"],
-    &["cli", "demo"],
+    &["app", "backend", "admin_client", "check"],
+    &["cli", "demo", "operate"],
 ];
 
 /// The tiers inside the data plane.

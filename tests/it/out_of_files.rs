@@ -17,7 +17,7 @@ async fn without_files(upstream: &str) -> (String, u64, String) {
     let path = directory.path().join("weir.yaml");
     let url = backend.url();
     let yaml = format!(
-        "http:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\n\
+        "admin: {{ hosts: [web.example] }}\nhttp:\n  - listen: 127.0.0.1:0\n    routes: [{{ path: /, upstream: app }}]\n\
          upstreams:\n  app:\n    backends: [\"{url}\"]\n{upstream}"
     );
     std::fs::write(&path, yaml).unwrap();

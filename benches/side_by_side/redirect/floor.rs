@@ -12,7 +12,7 @@ use tokio::{
     task,
 };
 use weir::{
-    config::ORIGIN_CLUSTERS,
+    config::ORIGIN_CLUSTER,
     proto,
     redirect::{CdnBase, OriginClusters, RedirectPolicy, Target},
 };
@@ -45,7 +45,7 @@ pub fn policy() -> Result<RedirectPolicy, Box<dyn Error>> {
     Ok(RedirectPolicy {
         cdn: CdnBase::parse("cdn.example.com")?,
         origin_every: NonZeroU64::new(10).ok_or("zero")?,
-        clusters: OriginClusters::new(&ORIGIN_CLUSTERS)?,
+        clusters: OriginClusters::new(&[ORIGIN_CLUSTER])?,
     })
 }
 

@@ -1,8 +1,8 @@
-//! Where listeners are, so that none is in another's way.
+//! Where listeners are, so that no two conflict.
 
 use std::net::SocketAddr;
 
-use crate::config::{diagnostic::Place, overrides::Override, section::Section};
+use crate::config::{diagnostic::Place, key::Key, section::Section};
 
 /// The addresses of the listeners that were read so far.
 #[derive(Debug, Default)]
@@ -18,18 +18,12 @@ struct Address {
 }
 
 impl Addresses {
-    /// Adds what a section has under `key`, and reports an earlier one that is in its way.
-    pub(super) fn add(
-        &mut self,
-        section: &Section<'_>,
-        key: &'static str,
-        outside: Option<Override<'_>>,
-        addr: SocketAddr,
-    ) {
+    /// Adds what a section has under `key`, and reports an earlier one that it conflicts with.
+    pub(super) fn add<K>(&mut self, section: &Section<'_>, key: &Key<K>, addr: SocketAddr) {
         let added = Address {
-            key: section.full_path(key),
+            key: section.full_path(key.name),
             addr,
-            place: section.place(key, outside),
+            place: section.value_place(key),
         };
         if let Some(other) = self.0.iter().find(|other| clash(addr, other.addr)) {
             let is_default = added.place == Place::Nowhere;
@@ -39,12 +33,18 @@ impl Addresses {
                 &added.place
             };
             let message = format!(
-                "{} {addr} and {} {} are in each other's way",
+                "{} {addr} and {} {} conflict",
                 added.key, other.key, other.addr
             );
-            section.report(place.clone(), message);
+            section.reading().fault(place.clone(), message);
         }
         self.0.push(added);
+    }
+
+    /// Where the address of a listener is given.
+    pub(super) fn place_of(&self, addr: SocketAddr) -> Place {
+        let listener = self.0.iter().find(|listener| listener.addr == addr);
+        listener.map_or(Place::Nowhere, |listener| listener.place.clone())
     }
 }
 

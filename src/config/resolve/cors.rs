@@ -2,33 +2,47 @@
 
 use url::Url;
 
-use crate::config::{Cors, section::Section};
+use crate::config::{
+    Cors,
+    key::{Key, List, Table, Text},
+    section::Section,
+};
+
+const ALLOW_ORIGINS: Key<List<Text<String>>> = Key::optional(
+    "allow_origins",
+    List {
+        each: Text {
+            words: "origin such as `https://player.example`, or `*`",
+            parse: origin,
+        },
+        empty: Some("; write cors: off to allow none"),
+    },
+    "`[\"*\"]`",
+    "Origins of web pages, as a browser sends them",
+);
+pub(super) static CORS: Table = Table {
+    keys: &[&ALLOW_ORIGINS],
+    renamed: &[],
+};
 
 /// Reads the section; every origin is allowed where there is none.
 pub(super) fn cors(section: Option<Section<'_>>) -> Cors {
     let Some(section) = section else {
         return Cors::Off;
     };
-    let items = section.some_items("allow_origins", "; write cors: off to allow none");
-    let mut origins = Vec::with_capacity(items.len());
-    let mut is_any = items.is_empty();
-    for item in &items {
-        match item.text().unwrap_or_default() {
-            "*" => is_any = true,
-            text if is_origin(text) => origins.push(text.to_owned()),
-            text => item.fault(format!(
-                "{text:?} is not an origin such as https://player.example, or \"*\""
-            )),
-        }
-    }
-    section.finish();
+    let origins = section.list(&ALLOW_ORIGINS).unwrap_or_default();
+    let is_any = origins.is_empty() || origins.iter().any(|origin| origin == "*");
     match is_any {
         true => Cors::Any,
         false => Cors::Origins(origins),
     }
 }
 
-/// Whether the text is what a browser sends as `Origin`.
-fn is_origin(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
+/// What a browser sends as `Origin`.
+fn origin(text: &str) -> Result<String, String> {
+    let is_origin = Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+    match is_origin || text == "*" {
+        true => Ok(text.to_owned()),
+        false => Err("is not an origin such as https://player.example, or \"*\"".to_owned()),
+    }
 }

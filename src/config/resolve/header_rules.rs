@@ -2,24 +2,51 @@
 
 use http::{HeaderName, HeaderValue, header, uri::Authority};
 
-use crate::{config::section::Section, header_rules::HeaderRules};
+use crate::{
+    config::{
+        item::Item,
+        key::{Key, List, Pairs, Table, Text},
+        section::Section,
+    },
+    header_rules::HeaderRules,
+};
+
+const SET: Key<Pairs> = Key::optional(
+    "set",
+    Pairs("map of header names and values"),
+    "none",
+    "Headers that get this value, whatever they were",
+);
+const REMOVE: Key<List<Text<HeaderName>>> = Key::optional(
+    "remove",
+    List {
+        each: Text {
+            words: "header name",
+            parse: |text| removable(text).map_err(str::to_owned),
+        },
+        empty: None,
+    },
+    "none",
+    "Headers that are left out",
+);
+pub(super) static HEADER_RULES: Table = Table {
+    keys: &[&SET, &REMOVE],
+    renamed: &[],
+};
 
 /// Reads the section; empty rules where there is none.
-pub(super) fn header_rules(section: Section<'_>) -> HeaderRules {
-    let mut rules = HeaderRules::default();
-    for item in section.items("remove").unwrap_or_default() {
-        match removable(item.text().unwrap_or_default()) {
-            Ok(name) => rules.remove.push(name),
+pub(super) fn header_rules(section: &Section<'_>) -> HeaderRules {
+    let mut rules = HeaderRules {
+        remove: section.list(&REMOVE).unwrap_or_default(),
+        ..HeaderRules::default()
+    };
+    for (name, item) in section.pairs(&SET) {
+        match setting(&rules, name, &item) {
+            Ok(Some(setting)) => rules.set.push(setting),
+            Ok(None) => {}
             Err(error) => item.fault(error),
         }
     }
-    for (name, item) in section.pairs("set") {
-        match setting(&rules, name, item.text()) {
-            Ok(setting) => rules.set.push(setting),
-            Err(error) => item.fault(error),
-        }
-    }
-    section.finish();
     rules
 }
 
@@ -31,16 +58,17 @@ fn removable(text: &str) -> Result<HeaderName, &'static str> {
     Ok(name)
 }
 
-/// A name and its value that go with the rules before them.
+/// A name and its value that go with the rules before them; `None` where the value is refused, which
+/// is reported.
 fn setting(
     rules: &HeaderRules,
     name: &str,
-    value: Option<&str>,
-) -> Result<(HeaderName, HeaderValue), &'static str> {
+    item: &Item<'_>,
+) -> Result<Option<(HeaderName, HeaderValue)>, &'static str> {
     let name = header_name(name)?;
-    let value = value
-        .and_then(|value| HeaderValue::from_str(value).ok())
-        .ok_or("is not a header value: visible characters on one line")?;
+    let Some(value) = header_value(item)? else {
+        return Ok(None);
+    };
     if name == header::HOST && !is_host(&value) {
         return Err("is not a host such as app.internal:8080");
     }
@@ -50,7 +78,20 @@ fn setting(
     if rules.remove.contains(&name) {
         return Err("is removed, too; to set it is enough, as that replaces what came");
     }
-    Ok((name, value))
+    Ok(Some((name, value)))
+}
+
+/// A header's value; `None` where it is a number without quotes, which is reported.
+pub(super) fn header_value(item: &Item<'_>) -> Result<Option<HeaderValue>, &'static str> {
+    if item.refuses_number() {
+        return Ok(None);
+    }
+    let value = item
+        .text()
+        .and_then(|value| HeaderValue::from_str(value).ok());
+    value
+        .map(Some)
+        .ok_or("is not a header value: visible characters on one line")
 }
 
 pub(super) fn is_host(value: &HeaderValue) -> bool {

@@ -7,39 +7,155 @@ use http::{HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use crate::{
     config::{
         HealthCheck, HttpProbe, Probe,
+        item::Item,
+        key::{Key, Pairs, Span, Switch, Table, Text, Whole},
         resolve::{
-            header_rules::{header_name, is_host},
-            units::{MILLIS_100, boolean, duration, number},
+            MILLIS_100,
+            header_rules::{header_name, header_value, is_host},
         },
         section::Section,
     },
     health::HealthThresholds,
 };
 
+const HTTP: Key<Text<PathAndQuery>> = Key::optional(
+    "http",
+    Text {
+        words: "path",
+        parse: |text| probe_path(text).map_err(str::to_owned),
+    },
+    "a TCP connect",
+    "Asks for this path",
+);
+const TCP: Key<Switch> = Key::optional("tcp", Switch, "a TCP connect", "Only connects");
+const GRPC: Key<Text<String, true>> = Key::optional(
+    "grpc",
+    Text {
+        words: "name of a service, or `\"\"` for the server as a whole",
+        parse: |text| Ok(text.to_owned()),
+    },
+    "a TCP connect",
+    "Calls `grpc.health.v1.Health/Check` for this service, which must answer `SERVING`",
+);
+const METHOD: Key<Text<Method>> = Key::new(
+    "method",
+    Text {
+        words: "`GET`, `HEAD`, `POST`, `PUT` or `OPTIONS`",
+        parse: method,
+    },
+    "GET",
+    "The method of an HTTP check",
+);
+const HOST: Key<Text<HeaderValue>> = Key::optional(
+    "host",
+    Text {
+        words: "host, with or without a port",
+        parse: host,
+    },
+    "host and port as the backend's URL has them",
+    "The `Host` of an HTTP check",
+);
+const HEADERS: Key<Pairs> = Key::optional(
+    "headers",
+    Pairs("map of header names and values, at most 100"),
+    "none",
+    "Further headers of an HTTP check",
+);
+const STATUS: Key<Text<RangeInclusive<u16>>> = Key::new(
+    "status",
+    Text {
+        words: "status or range of statuses",
+        parse: |text| status(text).map_err(str::to_owned),
+    },
+    "200-399",
+    "The statuses of an HTTP check that are healthy",
+);
+const INTERVAL: Key<Span> = Key::new(
+    "interval",
+    Span(MILLIS_100..=Duration::from_secs(300)),
+    "2s",
+    "Time between checks of one backend. A quarter of it while results disagree with the current state",
+);
+const TIMEOUT: Key<Span> = Key::new(
+    "timeout",
+    Span(Duration::from_millis(10)..=Duration::from_secs(300)),
+    "1s",
+    "Time for one check, connect included; at most `interval`",
+);
+const RISE: Key<Whole<NonZeroU32>> = Key::new(
+    "rise",
+    Whole(COUNTS),
+    "2",
+    "Good checks in a row that make a backend healthy. The first check alone decides",
+);
+const FALL: Key<Whole<NonZeroU32>> = Key::new(
+    "fall",
+    Whole(COUNTS),
+    "3",
+    "Failed checks in a row that make a backend unhealthy",
+);
+pub(super) static HEALTH_CHECK: Table = Table {
+    keys: &[
+        &HTTP, &TCP, &GRPC, &METHOD, &HOST, &HEADERS, &STATUS, &INTERVAL, &TIMEOUT, &RISE, &FALL,
+    ],
+    renamed: &[],
+};
+
+impl HealthCheck {
+    /// A check with the defaults.
+    pub fn new(probe: Probe) -> Self {
+        Self {
+            interval: INTERVAL.default(),
+            timeout: TIMEOUT.default(),
+            thresholds: HealthThresholds {
+                rise: RISE.default(),
+                fall: FALL.default(),
+            },
+            probe,
+        }
+    }
+}
+
+impl HttpProbe {
+    /// A `GET` of a path, with the defaults.
+    pub fn get(path: PathAndQuery) -> Self {
+        Self {
+            method: METHOD.default(),
+            path,
+            host: None,
+            headers: Vec::new(),
+            status: STATUS.default(),
+        }
+    }
+}
+
 /// Reads the section, by default a TCP connect; `None` where checks are switched off, or a probe is
 /// at fault.
 pub(super) fn health_check(section: Option<Section<'_>>) -> Option<HealthCheck> {
     let section = section?;
     let probe = probe(&section);
-    let defaults = HealthCheck::new(Probe::Tcp);
-    let interval = section.value_or("interval", None, defaults.interval, |text| {
-        duration(text, MILLIS_100..=INTERVAL_MAX)
-    });
+    let interval = section.known(&INTERVAL);
+    let timeout = section.get(&TIMEOUT);
     // Of an interval that cannot be read it is not known what is too long for it.
-    let timeout_max = interval.unwrap_or(INTERVAL_MAX);
-    let timeout = section.value("timeout", None, |text| {
-        duration(text, Duration::from_millis(10)..=timeout_max)
-    });
-    let interval = interval.unwrap_or(defaults.interval);
-    let count = |key| section.value(key, None, |text| number(text, COUNTS));
+    let longest = interval.filter(|&interval| section.has(TIMEOUT.name) && timeout > interval);
+    if let Some(interval) = longest {
+        let message = format!(
+            "{} must not be longer than the interval, {}",
+            section.full_path(TIMEOUT.name),
+            humantime::format_duration(interval)
+        );
+        section
+            .reading()
+            .fault(section.value_place(&TIMEOUT), message);
+    }
+    let interval = interval.unwrap_or_else(|| INTERVAL.default());
     let thresholds = HealthThresholds {
-        rise: count("rise").unwrap_or(defaults.thresholds.rise),
-        fall: count("fall").unwrap_or(defaults.thresholds.fall),
+        rise: section.get(&RISE),
+        fall: section.get(&FALL),
     };
-    section.finish();
     Some(HealthCheck {
         interval,
-        timeout: timeout.unwrap_or_else(|| defaults.timeout.min(interval)),
+        timeout: timeout.min(interval),
         thresholds,
         probe: probe?,
     })
@@ -47,84 +163,83 @@ pub(super) fn health_check(section: Option<Section<'_>>) -> Option<HealthCheck> 
 
 fn probe(section: &Section<'_>) -> Option<Probe> {
     let http = http_probe(section).map(|probe| Probe::Http(Box::new(probe)));
-    let tcp = section.value("tcp", None, |text| match boolean(text) {
-        Ok(true) => Ok(Probe::Tcp),
-        Ok(false) | Err(_) => Err("must be true"),
-    });
-    let grpc = section.value("grpc", None, |text| {
-        Ok::<_, &str>(Probe::Grpc(text.to_owned()))
-    });
+    let tcp = section.given(&TCP);
+    if tcp == Some(false) {
+        let message = "health_check.tcp must be true; write health_check: off for no checks";
+        section.fault_at(TCP.name, message.to_owned());
+    }
+    let grpc = section.given(&GRPC).map(Probe::Grpc);
     let is_named = PROBES.iter().filter(|key| section.has(key)).count();
     if is_named > 1 {
         section.fault("health_check is one of http, tcp and grpc".to_owned());
     }
     match is_named {
         0 => Some(Probe::Tcp),
-        _ => http.or(tcp).or(grpc),
+        _ => http.or_else(|| tcp.map(|_true| Probe::Tcp)).or(grpc),
     }
 }
 
 fn http_probe(section: &Section<'_>) -> Option<HttpProbe> {
-    let path = section.value("http", None, probe_path);
-    let status = section.value("status", None, status);
-    let method = section.value("method", None, method);
-    let host = section.value("host", None, host);
-    let headers = headers(section);
+    let path = section.given(&HTTP);
     for (key, message) in [
-        ("status", "status needs http: PATH"),
-        ("method", "method needs http: PATH"),
-        ("host", "host needs http: PATH"),
-        ("headers", "headers need http: PATH"),
+        (STATUS.name, "status needs http: PATH"),
+        (METHOD.name, "method needs http: PATH"),
+        (HOST.name, "host needs http: PATH"),
+        (HEADERS.name, "headers need http: PATH"),
     ] {
-        section.require_for(key, &["http"], message);
+        section.require_for(key, &[HTTP.name], message);
     }
-    let defaults = HttpProbe::get(path?);
+    let is_http = path.is_some();
+    let given = |is_there: bool| is_http || is_there;
+    let status = given(section.has(STATUS.name)).then(|| section.get(&STATUS));
+    let method = given(section.has(METHOD.name)).then(|| section.get(&METHOD));
+    let host = section.given(&HOST);
+    let headers = headers(section);
     Some(HttpProbe {
-        method: method.unwrap_or(Method::GET),
-        status: status.unwrap_or_else(|| defaults.status.clone()),
+        path: path?,
+        method: method?,
+        status: status?,
         host,
         headers,
-        ..defaults
     })
 }
 
-fn method(text: &str) -> Result<Method, &'static str> {
+fn method(text: &str) -> Result<Method, String> {
     let known = ["GET", "HEAD", "POST", "PUT", "OPTIONS"];
-    match known.contains(&text) {
-        true => Method::try_from(text).map_err(|_source| "is not a method"),
-        false => Err("must be GET, HEAD, POST, PUT or OPTIONS"),
-    }
+    let method = Method::try_from(text).ok();
+    method
+        .filter(|_method| known.contains(&text))
+        .ok_or_else(|| "must be GET, HEAD, POST, PUT or OPTIONS".to_owned())
 }
 
-fn host(text: &str) -> Result<HeaderValue, &'static str> {
+fn host(text: &str) -> Result<HeaderValue, String> {
     let host = HeaderValue::from_str(text).ok();
     host.filter(is_host)
-        .ok_or("is not a host such as app.internal:8080")
+        .ok_or_else(|| "is not a host such as app.internal:8080".to_owned())
 }
 
 fn headers(section: &Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
-    for (name, item) in section.pairs("headers") {
-        match header(name, item.text()) {
-            Ok((name, _)) if headers.iter().any(|(other, _)| *other == name) => {
+    for (name, item) in section.pairs(&HEADERS) {
+        match header(name, &item) {
+            Ok(None) => {}
+            Ok(Some((name, _))) if headers.iter().any(|(other, _)| *other == name) => {
                 item.fault("is set twice, as upper and lower case are the same");
             }
-            Ok(_) if headers.len() == HEADERS_MAX => item.fault("is one header too many"),
-            Ok(header) => headers.push(header),
+            Ok(Some(_)) if headers.len() == HEADERS_MAX => item.fault("is one header too many"),
+            Ok(Some(header)) => headers.push(header),
             Err(error) => item.fault(error),
         }
     }
     headers
 }
 
-fn header(name: &str, value: Option<&str>) -> Result<(HeaderName, HeaderValue), &'static str> {
+fn header(name: &str, item: &Item<'_>) -> Result<Option<(HeaderName, HeaderValue)>, &'static str> {
     let name = header_name(name)?;
     if name == header::HOST {
         return Err("has a key of its own: health_check.host");
     }
-    let value = value.and_then(|value| HeaderValue::from_str(value).ok());
-    let value = value.ok_or("is not a header value: visible characters on one line")?;
-    Ok((name, value))
+    Ok(header_value(item)?.map(|value| (name, value)))
 }
 
 fn probe_path(text: &str) -> Result<PathAndQuery, &'static str> {
@@ -150,8 +265,7 @@ fn status(text: &str) -> Result<RangeInclusive<u16>, &'static str> {
 }
 
 /// The keys of which one says what a probe does.
-const PROBES: &[&str] = &["http", "tcp", "grpc"];
+const PROBES: &[&str] = &[HTTP.name, TCP.name, GRPC.name];
 const HEADERS_MAX: usize = 100;
-const INTERVAL_MAX: Duration = Duration::from_secs(300);
 const COUNTS: RangeInclusive<NonZeroU32> =
     NonZeroU32::MIN..=NonZeroU32::new(1000).expect("not zero");

@@ -1,80 +1,207 @@
-//! From document and overrides to a [`Config`]: one small function a section.
+//! From document and overrides to a [`Config`]: one small function a section, beside its keys.
 
 use std::{
-    cell::RefCell,
-    net::SocketAddr,
-    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
     ops::RangeInclusive,
     path::Path,
     time::Duration,
 };
 
-use crate::{
-    config::{
-        ADMIN_LISTEN, Admin, Config, ConfigErrors, Connections, Diagnostic, Drain, Environment,
-        Flags, MAX_HEADER_SIZE, ORIGIN_CLUSTERS, ORIGIN_EVERY, REDIRECT_LISTEN, Redirect,
-        Reflection,
-        document::Document,
-        overrides::Overrides,
-        resolve::{
-            addresses::Addresses,
-            units::{DAY, MILLIS_100, TIMEOUT, address, boolean, duration, number, size},
-        },
-        section::Section,
-    },
-    redirect::{CdnBase, OriginClusters, RedirectPolicy},
+use crate::config::{
+    Admin, BackendAddr, Config, ConfigErrors, Diagnostic, Drain, WeightedBackend,
+    diagnostic::Place,
+    document::Document,
+    key::{self, Address, Key, List, SectionOrOff, Span, Switch, Table, Text, Whole},
+    overrides::{Overrides, Setting},
+    reading::{Effective, Found, Reading},
+    resolve::addresses::Addresses,
+    section::Section,
+    variables::Expansion,
 };
 
 mod access_log;
 mod addresses;
+mod backends;
+mod connections;
 mod cors;
+mod ejection;
 mod header_rules;
 mod health_check;
 mod http;
+mod log;
+mod redirect;
 mod route;
-mod units;
+mod tls;
 mod upstream;
 
+const CONNECTIONS: Key<key::Section> = Key::optional(
+    "connections",
+    key::Section(&connections::CONNECTIONS),
+    "its defaults",
+    "Limits and timeouts of client connections, the same for every listener. A reload applies them to connections that are accepted from then on",
+);
+const ADMIN: Key<key::Section> = Key::optional(
+    "admin",
+    key::Section(&ADMIN_KEYS),
+    "its defaults",
+    "Liveness, readiness and metrics. Anyone who reaches the listener can read them",
+);
+const ADMIN_ADDRESS: Key<Address> = Key::new(
+    "listen",
+    Address,
+    "127.0.0.1:8404",
+    "Where the admin pages are. A change needs a restart",
+)
+.or_setting(Setting::AdminListen);
+const ADMIN_HOSTS: Key<List<Text<String>>> = Key::optional(
+    "hosts",
+    List {
+        each: Text {
+            words: "host name",
+            parse: admin_host,
+        },
+        empty: None,
+    },
+    "any name, or none if `listen` is a loopback address",
+    "Names that a request's `Host` may have beside `localhost` and IP addresses (against DNS rebinding)",
+);
+static ADMIN_KEYS: Table = Table {
+    keys: &[&ADMIN_ADDRESS, &ADMIN_HOSTS],
+    renamed: &[],
+};
+const RESOLVE: Key<key::Section> = Key::optional(
+    "resolve",
+    key::Section(&RESOLVE_KEYS),
+    "its defaults",
+    "How backends' names are looked up",
+);
+const MAX_TTL: Key<Span> = Key::new(
+    "max_ttl",
+    Span(Duration::from_secs(1)..=Duration::from_secs(300)),
+    "30s",
+    "The longest that a DNS answer is used, whatever its time to live. A backend that fails is looked up again at once",
+);
+static RESOLVE_KEYS: Table = Table {
+    keys: &[&MAX_TTL],
+    renamed: &[],
+};
+const DRAIN: Key<key::Section> = Key::optional(
+    "drain",
+    key::Section(&DRAIN_KEYS),
+    "its defaults",
+    "How a stop goes. It takes `lame_duck` and `timeout` at the longest",
+);
+const LAME_DUCK: Key<Span> = Key::new(
+    "lame_duck",
+    Span(Duration::ZERO..=MINUTES_10),
+    "5s",
+    "The longest time that new connections are accepted after readiness went red, so that a load balancer in front can notice",
+);
+const QUIET: Key<Span> = Key::new(
+    "quiet",
+    Span(Duration::ZERO..=Duration::from_secs(60)),
+    "1s",
+    "The lame-duck time ends early after this long without a new connection",
+);
+const DRAIN_TIMEOUT: Key<Span> = Key::new(
+    "timeout",
+    Span(Duration::ZERO..=DAY),
+    "30s",
+    "The longest time, after the lame-duck time, for requests in flight. What is left is cut",
+);
+static DRAIN_KEYS: Table = Table {
+    keys: &[&LAME_DUCK, &QUIET, &DRAIN_TIMEOUT],
+    renamed: &[],
+};
+const ACCESS_LOG: Key<SectionOrOff> = Key::optional(
+    "access_log",
+    SectionOrOff(&access_log::ACCESS_LOG),
+    "off",
+    "One line for each request of the HTTP load balancer",
+);
+const LOG: Key<key::Section> = Key::optional(
+    "log",
+    key::Section(&log::LOG),
+    "its defaults",
+    "The event log, on standard output: start, stop, reload, health and faults. A change needs a restart",
+);
+const WATCH: Key<Switch> = Key::new("watch", Switch, "true", "A change of the file is a reload");
+const WORKERS: Key<Whole<NonZeroUsize>> = Key::optional(
+    "workers",
+    Whole(NonZeroUsize::MIN..=WORKERS_MAX),
+    "the usable cores: CPU affinity and cgroup quota",
+    "Data-plane threads. A change needs a restart",
+)
+.or_setting(Setting::Workers);
+
+/// The keys of the whole file.
+pub(super) static ROOT: Table = Table {
+    keys: &[
+        &redirect::SECTION,
+        &http::PORT,
+        &upstream::SHORT_BACKENDS,
+        &upstream::SHORT_HEALTH_CHECK,
+        &http::LISTENERS,
+        &upstream::UPSTREAMS,
+        &CONNECTIONS,
+        &ADMIN,
+        &RESOLVE,
+        &DRAIN,
+        &ACCESS_LOG,
+        &LOG,
+        &WATCH,
+        &WORKERS,
+    ],
+    renamed: &[],
+};
+
+/// A configuration, and what is known of its keys.
+pub(super) struct Resolved {
+    pub(super) config: Config,
+    pub(super) settings: Vec<Effective>,
+}
+
+/// Reads a document whose variables are replaced.
 pub(super) fn config(
     document: &Document,
-    flags: &Flags,
-    environment: &Environment,
-) -> Result<Config, ConfigErrors> {
-    let overrides = Overrides::new(flags, environment);
-    let faults = RefCell::default();
-    let root = Section::root(document, &faults);
+    expansion: Expansion,
+    overrides: Overrides<'_>,
+) -> Result<Resolved, ConfigErrors> {
+    let reading = Reading::new(document, overrides, expansion.faults);
+    warn_of_variables(&reading, &expansion.named);
+    let root = Section::root(&reading, &ROOT);
     let mut addresses = Addresses::default();
-    let admin = admin(&root, &overrides, &mut addresses);
-    let redirect = redirect(&root, &overrides, &mut addresses);
+    let admin = admin(&root, &mut addresses);
+    let redirect = redirect::redirect(&root, &mut addresses);
     let upstreams = upstream::upstreams(&root);
-    let connections = connections(&root);
-    let ttl_max = ttl_max(&root);
-    let drain = drain(&root);
-    let access_log = access_log::access_log(root.section("access_log"));
-    let watch = root.value("watch", None, boolean).unwrap_or(true);
-    let workers = root.value("workers", overrides.workers, |text| number(text, WORKERS));
-    let http = http::listeners(&root, &upstreams, &mut addresses);
-    root.finish();
-    let nothing_to_do = redirect.is_none() && http.is_empty() && faults.borrow().is_empty();
-    if nothing_to_do {
-        let file = Config::file(flags, environment);
-        faults.borrow_mut().push(no_service(file.as_deref()));
+    let config = Config {
+        connections: connections::connections(&root.section(&CONNECTIONS)),
+        ttl_max: root.section(&RESOLVE).get(&MAX_TTL),
+        drain: drain(&root.section(&DRAIN)),
+        access_log: access_log::access_log(root.section_or_off(&ACCESS_LOG)),
+        log: log::log(&root.section(&LOG)),
+        watch: root.get(&WATCH),
+        workers: root.given(&WORKERS),
+        http: http::listeners(&root, &upstreams, &mut addresses),
+        admin,
+        redirect,
+        upstreams,
+        warnings: Vec::new(),
+    };
+    refuse_loops(&reading, &config, &addresses);
+    let is_idle = config.redirect.is_none() && config.http.is_empty();
+    if is_idle && reading.fault_count() == 0 {
+        let file = Config::file(overrides.flags, overrides.environment);
+        return Err(no_service(file.as_deref()).into());
     }
-    match ConfigErrors::new(faults.take()) {
-        Some(errors) => Err(errors),
-        None => Ok(Config {
-            redirect,
-            http,
-            upstreams,
-            admin,
-            connections,
-            ttl_max,
-            drain,
-            access_log,
-            watch,
-            workers,
-        }),
-    }
+    drop(root);
+    let Found { warnings, settings } = reading.finish()?;
+    Ok(Resolved {
+        config: Config { warnings, ..config },
+        settings,
+    })
 }
 
 fn no_service(file: Option<&Path>) -> Diagnostic {
@@ -91,205 +218,102 @@ fn no_service(file: Option<&Path>) -> Diagnostic {
     ))
 }
 
+/// Warns of variables that begin like settings, unless the file itself names them.
+fn warn_of_variables(reading: &Reading<'_>, named: &BTreeSet<String>) {
+    for (name, nearest) in reading.overrides().environment.unknown() {
+        if !named.contains(name) {
+            let message = format!("{name} is not a setting; the nearest one is {nearest}");
+            reading.warn(Place::Nowhere, message);
+        }
+    }
+}
+
 /// Where the admin listener is. What the document says counts only if it can be read.
 pub(super) fn admin_listen(
     document: Option<&Document>,
-    flags: &Flags,
-    environment: &Environment,
+    overrides: Overrides<'_>,
 ) -> Result<SocketAddr, ConfigErrors> {
-    let from = |document| listen_of_admin(document, flags, environment);
-    let of_document = document.and_then(|document| from(document).ok());
+    let of_document = document.and_then(|document| listen_of_admin(document, overrides).ok());
     match of_document {
         Some(listen) => Ok(listen),
-        None => from(&crate::config::document::read(None)?),
+        None => listen_of_admin(&Document::empty(), overrides),
     }
 }
 
 fn listen_of_admin(
     document: &Document,
-    flags: &Flags,
-    environment: &Environment,
+    overrides: Overrides<'_>,
 ) -> Result<SocketAddr, ConfigErrors> {
-    let faults = RefCell::default();
-    let admin = admin(
-        &Section::root(document, &faults),
-        &Overrides::new(flags, environment),
-        &mut Addresses::default(),
-    );
-    match ConfigErrors::new(faults.take()) {
-        Some(errors) => Err(errors),
-        None => Ok(admin.listen),
-    }
+    let reading = Reading::new(document, overrides, Vec::new());
+    let admin = Section::root(&reading, &ROOT).section(&ADMIN);
+    let listen = admin.get(&ADMIN_ADDRESS);
+    reading.finish().map(|_found| listen)
 }
 
-fn redirect(
-    root: &Section<'_>,
-    overrides: &Overrides<'_>,
-    addresses: &mut Addresses,
-) -> Option<Redirect> {
-    let section = root.section("redirect");
-    let cdn = section.value("cdn_host", overrides.cdn_host, CdnBase::parse);
-    if section.is_present() && overrides.cdn_host.is_none() {
-        section.require(
-            &["cdn_host"],
-            "redirect.cdn_host is missing; set it here, or CDN_HOST in the environment",
-        );
-    }
-    let outside = overrides.redirect_listen;
-    let listen = section.value_or("listen", outside, REDIRECT_LISTEN, address);
-    if let (Some(_), Some(listen)) = (&cdn, listen) {
-        addresses.add(&section, "listen", outside, listen);
-    }
-    let origin_every = section.value("origin_every", None, |text| {
-        number(text, NonZeroU64::MIN..=NonZeroU64::MAX)
-    });
-    let clusters = origin_clusters(&section);
-    let reflection = section.value("reflection", None, on_or_off);
-    let cors = cors::cors(section.section_or_off("cors"));
-    let call_timeout = section.value("call_timeout", None, |text| duration(text, TIMEOUT));
-    section.finish();
-    let policy = RedirectPolicy {
-        cdn: cdn?,
-        origin_every: origin_every.unwrap_or(ORIGIN_EVERY),
-        clusters,
-    };
-    Some(Redirect {
-        listen: listen.unwrap_or(REDIRECT_LISTEN),
-        policy,
-        reflection: reflection.unwrap_or(Reflection::On),
-        call_timeout: call_timeout.unwrap_or(Duration::from_secs(10)),
-        cors,
-    })
-}
-
-fn origin_clusters(section: &Section<'_>) -> OriginClusters {
-    let meaning = ", so every call would be refused";
-    let entries = section.some_items("origin_clusters", meaning);
-    let mut names = Vec::with_capacity(entries.len());
-    for item in &entries {
-        let name = item.text().unwrap_or_default();
-        match OriginClusters::new(&[name]) {
-            Ok(_) => names.push(name),
-            Err(error) => item.fault(error),
+/// Reports listeners of which a route leads to an upstream with the listener itself as a backend.
+fn refuse_loops(reading: &Reading<'_>, config: &Config, addresses: &Addresses) {
+    for http in &config.http {
+        let routes = (0..).map_while(|index| http.router.get(index));
+        let upstreams = routes.filter_map(|route| config.upstreams.get(route.upstream));
+        for upstream in upstreams {
+            let leads_back = |backend: &WeightedBackend| is_reached_by(http.listen, &backend.addr);
+            if upstream.backends.iter().any(leads_back) {
+                let message = format!(
+                    "{} is also a backend of the upstream {:?}, which it sends requests to",
+                    http.listen, upstream.name
+                );
+                reading.fault(addresses.place_of(http.listen), message);
+            }
         }
     }
-    if names.is_empty() {
-        return OriginClusters::new(&ORIGIN_CLUSTERS).expect("the default is a domain name");
-    }
-    OriginClusters::new(&names).expect("each was accepted")
 }
 
-fn admin(root: &Section<'_>, overrides: &Overrides<'_>, addresses: &mut Addresses) -> Admin {
-    let section = root.section("admin");
-    let outside = overrides.admin_listen;
-    let listen = section.value_or("listen", outside, ADMIN_LISTEN, address);
+/// Whether a connection to the backend would reach this listener.
+fn is_reached_by(listen: SocketAddr, backend: &BackendAddr) -> bool {
+    let is_local_name = backend.host == "localhost";
+    let is_here =
+        |ip: IpAddr| ip == listen.ip() || listen.ip().is_unspecified() && ip.is_loopback();
+    let is_host = match backend.ip() {
+        Some(ip) => is_here(ip),
+        None => is_local_name && (listen.ip().is_loopback() || listen.ip().is_unspecified()),
+    };
+    is_host && backend.port == listen.port() && listen.port() != 0
+}
+
+fn admin(root: &Section<'_>, addresses: &mut Addresses) -> Admin {
+    let section = root.section(&ADMIN);
+    let listen = section.known(&ADMIN_ADDRESS);
     if let Some(listen) = listen {
-        addresses.add(&section, "listen", outside, listen);
+        addresses.add(&section, &ADMIN_ADDRESS, listen);
     }
-    section.finish();
+    let listen = listen.unwrap_or_else(|| ADMIN_ADDRESS.default());
+    let hosts = section.list(&ADMIN_HOSTS);
+    let is_local = listen.ip().is_loopback();
     Admin {
-        listen: listen.unwrap_or(ADMIN_LISTEN),
+        listen,
+        hosts: hosts.or_else(|| is_local.then(Vec::new)),
     }
 }
 
-fn connections(root: &Section<'_>) -> Connections {
-    let section = root.section("connections");
-    let timeout = |key, bounds, default| {
-        let value = section.value(key, None, |text| duration(text, bounds));
-        value.unwrap_or(default)
-    };
-    let connections = Connections {
-        limit: section.value("limit", None, |text| number(text, CONNECTIONS)),
-        per_client_limit: section
-            .value_or_none("per_client_limit", |text| number(text, CONNECTIONS)),
-        max_header_size: section
-            .value("max_header_size", None, max_header_size)
-            .unwrap_or(MAX_HEADER_SIZE),
-        first_byte_timeout: timeout("first_byte_timeout", TIMEOUT, Duration::from_secs(10)),
-        header_timeout: timeout("header_timeout", TIMEOUT, Duration::from_secs(10)),
-        idle_timeout: timeout("idle_timeout", MILLIS_100..=DAY, Duration::from_secs(75)),
-        max_connection_age: timeout(
-            "max_connection_age",
-            Duration::from_secs(1)..=DAY.saturating_mul(7),
-            Duration::from_secs(30 * 60),
-        ),
-        max_connection_age_grace: timeout(
-            "max_connection_age_grace",
-            TIMEOUT,
-            Duration::from_secs(30),
-        ),
-        max_concurrent_streams: section
-            .value("max_concurrent_streams", None, |text| number(text, STREAMS))
-            .unwrap_or(STREAMS_DEFAULT),
-        min_body_rate: section.value_or_none_by_default(
-            "min_body_rate",
-            MIN_BODY_RATE,
-            min_body_rate,
-        ),
-    };
-    section.renamed("head_limit", "max_header_size");
-    section.renamed("age_limit", "max_connection_age");
-    section.renamed("age_grace", "max_connection_age_grace");
-    section.renamed("streams_limit", "max_concurrent_streams");
-    section.finish();
-    connections
+fn admin_host(text: &str) -> Result<String, String> {
+    match backends::is_host_name(text) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("is not a host name".to_owned()),
+    }
 }
 
-fn ttl_max(root: &Section<'_>) -> Duration {
-    let section = root.section("resolve");
-    let ttl_max = section.value("max_ttl", None, |text| duration(text, TTLS));
-    section.finish();
-    ttl_max.unwrap_or(Duration::from_secs(30))
+fn drain(section: &Section<'_>) -> Drain {
+    Drain {
+        lame_duck: section.get(&LAME_DUCK),
+        quiet: section.get(&QUIET),
+        timeout: section.get(&DRAIN_TIMEOUT),
+    }
 }
 
-fn drain(root: &Section<'_>) -> Drain {
-    let section = root.section("drain");
-    let timeout = |key, most, default| {
-        let value = section.value(key, None, |text| duration(text, Duration::ZERO..=most));
-        value.unwrap_or(default)
-    };
-    let drain = Drain {
-        lame_duck: timeout("lame_duck", MINUTES_10, Duration::from_secs(5)),
-        quiet: timeout("quiet", Duration::from_secs(60), Duration::from_secs(1)),
-        timeout: timeout("timeout", DAY, Duration::from_secs(30)),
-    };
-    section.finish();
-    drain
-}
-
-fn on_or_off(text: &str) -> Result<Reflection, &'static str> {
-    Ok(match boolean(text)? {
-        true => Reflection::On,
-        false => Reflection::Off,
-    })
-}
-
-/// Bytes a second.
-fn min_body_rate(text: &str) -> Result<u32, String> {
-    let bytes = size(text)?;
-    u32::try_from(bytes)
-        .ok()
-        .filter(|bytes| RATES.contains(bytes))
-        .ok_or_else(|| "must be from 1B to 1MiB".to_owned())
-}
-
-fn max_header_size(text: &str) -> Result<u32, String> {
-    let bytes = size(text)?;
-    u32::try_from(bytes)
-        .ok()
-        .filter(|bytes| HEADS.contains(bytes))
-        .ok_or_else(|| "must be from 8KiB to 1MiB".to_owned())
-}
-
-const WORKERS: RangeInclusive<NonZeroUsize> =
-    NonZeroUsize::MIN..=NonZeroUsize::new(1024).expect("not zero");
-const CONNECTIONS: RangeInclusive<NonZeroUsize> =
-    NonZeroUsize::MIN..=NonZeroUsize::new(1 << 24).expect("not zero");
-const STREAMS: RangeInclusive<NonZeroU32> =
-    NonZeroU32::MIN..=NonZeroU32::new(1 << 16).expect("not zero");
-const STREAMS_DEFAULT: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
-const RATES: RangeInclusive<u32> = 1..=(1 << 20);
-const MIN_BODY_RATE: u32 = 240;
-const HEADS: RangeInclusive<u32> = (8 << 10)..=(1 << 20);
-const TTLS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+const WORKERS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+const MILLIS_100: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
 const MINUTES_10: Duration = Duration::from_secs(600);
+/// The bounds of every timeout that a client must never be able to stretch.
+const TIMEOUT: RangeInclusive<Duration> = MILLIS_100..=MINUTES_10;

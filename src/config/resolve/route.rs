@@ -1,60 +1,144 @@
 //! One of a listener's `routes`.
 
+use std::collections::HashMap;
+
 use url::Host;
 
 use crate::{
     config::{
-        resolve::{header_rules::header_rules, units::boolean, upstream::is_host_name},
+        Upstream,
+        key::{self, Key, Switch, Table, Text},
+        resolve::{
+            backends::is_host_name,
+            header_rules::{HEADER_RULES, header_rules},
+        },
         section::Section,
     },
     route::{Prefix, Route, normal_path},
 };
 
+const HOST: Key<Text<Box<str>>> = Key::optional(
+    "host",
+    Text {
+        words: "host name",
+        parse: |text| host_name(text).map_err(str::to_owned),
+    },
+    "any host",
+    "The host of requests, without a port",
+);
+const PATH: Key<Text<Box<str>>> = Key::new(
+    "path",
+    Text {
+        words: "path prefix",
+        parse: route_path,
+    },
+    "/",
+    "The path that requests begin with, in whole segments, compared with the path as nginx reads it: decoded once, `//`, `.` and `..` resolved",
+);
+const UPSTREAM: Key<Text<String, true>> = Key::required(
+    "upstream",
+    Text {
+        words: "name",
+        parse: |text| Ok(text.to_owned()),
+    },
+    "The upstream that gets the request",
+);
+const STRIP_PREFIX: Key<Switch> = Key::new(
+    "strip_prefix",
+    Switch,
+    "false",
+    "Leaves `path` out of what the backend gets",
+);
+const REQUEST_HEADERS: Key<key::Section> = Key::optional(
+    "request_headers",
+    key::Section(&HEADER_RULES),
+    "none",
+    "Changes headers on the way to the backend",
+);
+const RESPONSE_HEADERS: Key<key::Section> = Key::optional(
+    "response_headers",
+    key::Section(&HEADER_RULES),
+    "none",
+    "Changes headers on the way to the client",
+);
+pub(super) static ROUTE: Table = Table {
+    keys: &[
+        &HOST,
+        &PATH,
+        &UPSTREAM,
+        &STRIP_PREFIX,
+        &REQUEST_HEADERS,
+        &RESPONSE_HEADERS,
+    ],
+    renamed: &[],
+};
+
 /// The names that a route may lead to.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
-    /// In the order of the upstreams.
-    pub(super) known: Vec<&'a str>,
+    /// Each with its index.
+    known: HashMap<&'a str, usize>,
     /// Whether there are no others. False where the file's `upstreams` cannot be read, which is
     /// reported there.
-    pub(super) are_all: bool,
+    are_all: bool,
 }
 
 /// Reads a route; `None` if it leads nowhere.
-pub(super) fn route(section: Section<'_>, upstreams: &Names<'_>) -> Option<Route> {
-    let host = section.value("host", None, host_name);
-    let path = section.value("path", None, route_path);
-    let strip = section.value("strip_prefix", None, boolean);
-    let upstream = section.value("upstream", None, |name| upstreams.index(name));
-    section.require(&["upstream"], "upstream is missing");
-    let request_headers = header_rules(section.section("request_headers"));
-    let response_headers = header_rules(section.section("response_headers"));
-    section.finish();
-    let defaults = Route::everything_to(upstream?);
+pub(super) fn route(section: &Section<'_>, upstreams: &Names<'_>) -> Option<Route> {
+    let host = section.given(&HOST);
+    let path = section.get(&PATH);
+    let prefix = match section.get(&STRIP_PREFIX) {
+        true => Prefix::Strip,
+        false => Prefix::Keep,
+    };
+    section.require(&[UPSTREAM.name], "upstream is missing");
+    let request_headers = header_rules(&section.section(&REQUEST_HEADERS));
+    let response_headers = header_rules(&section.section(&RESPONSE_HEADERS));
+    let name = section.given(&UPSTREAM)?;
+    let upstream = match upstreams.index(&name) {
+        Ok(upstream) => upstream,
+        Err(error) => {
+            let message = format!("{} {name:?} {error}", section.full_path(UPSTREAM.name));
+            section
+                .reading()
+                .fault(section.value_place(&UPSTREAM), message);
+            return None;
+        }
+    };
     Some(Route {
         host,
-        path: path.unwrap_or(defaults.path),
-        prefix: match strip {
-            Some(true) => Prefix::Strip,
-            Some(false) | None => Prefix::Keep,
-        },
+        path,
+        prefix,
         request_headers,
         response_headers,
-        ..defaults
+        ..Route::everything_to(upstream)
     })
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    pub(super) fn new(upstreams: &'a [Upstream], are_all: bool) -> Self {
+        let names = upstreams.iter().map(|upstream| upstream.name.as_str());
+        Self {
+            known: names.zip(0..).collect(),
+            are_all,
+        }
+    }
+
     fn index(&self, name: &str) -> Result<usize, String> {
-        match self.known.iter().position(|known| *known == name) {
-            Some(index) => Ok(index),
+        match self.known.get(name) {
+            Some(&index) => Ok(index),
             // Any will do: nothing runs with the upstreams at fault.
             None if !self.are_all => Ok(0),
             None if self.known.is_empty() => Err("is not an upstream; there is none".to_owned()),
-            None => Err(format!(
-                "is not an upstream; there are: {}",
-                self.known.join(", ")
-            )),
+            None => {
+                let mut names: Vec<&str> = self.known.keys().copied().collect();
+                names.sort_unstable();
+                names.truncate(NAMES_SHOWN_MAX);
+                Err(format!(
+                    "is not an upstream; there are: {}",
+                    names.join(", ")
+                ))
+            }
         }
     }
 }
@@ -87,3 +171,5 @@ fn host_name(text: &str) -> Result<Box<str>, &'static str> {
         Err(_source) => Err("is not a host name"),
     }
 }
+
+const NAMES_SHOWN_MAX: usize = 20;

@@ -1,124 +1,290 @@
-//! `upstreams`, and the short form's `backends`.
+//! `upstreams`, and the upstream of the short form.
 
-use std::{
-    fs,
-    num::{NonZeroU16, NonZeroU32},
-    ops::RangeInclusive,
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
 use http::HeaderName;
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
-use url::{Host, Url};
 
 use crate::{
     balance::{HashKey, Policy},
     config::{
-        AdminState, BackendAddr, Queue, Scheme, Tls, Upstream, WeightedBackend, WhenAllDown,
-        item::Item,
+        Queue, Upstream, WeightedBackend, WhenAllDown,
+        key::{self, Choice, Key, Named, OrNone, Percent, SectionOrOff, Span, Table, Text, Whole},
         resolve::{
-            health_check::health_check,
-            units::{DAY, MILLIS_100, TIMEOUT, duration, number, percent},
+            DAY, HOUR, MILLIS_100, TIMEOUT,
+            backends::{self, Backends, backends},
+            ejection::{EJECTION, ejection},
+            health_check::{HEALTH_CHECK, health_check},
+            tls::{TLS, tls},
         },
         section::Section,
     },
-    ejection::EjectionPolicy,
 };
+
+const BALANCE: Key<Choice<Policy>> = Key::new(
+    "balance",
+    Choice(&[
+        ("round_robin", Policy::RoundRobin),
+        ("least_connections", Policy::LeastConnections),
+        ("random_two", Policy::RandomTwo),
+        (
+            "consistent_hash",
+            Policy::ConsistentHash {
+                bound_percent: Policy::BOUND_PERCENT,
+            },
+        ),
+    ]),
+    "round_robin",
+    "How a backend is chosen",
+);
+const HASH_BY: Key<Text<HashKey>> = Key::new(
+    "hash_by",
+    Text {
+        words: "`client_address`, `path`, `header:NAME` or `cookie:NAME`",
+        parse: |text| hash_key(text).map_err(str::to_owned),
+    },
+    "client_address",
+    "What `consistent_hash` hashes",
+);
+const LOAD_BOUND: Key<Percent> = Key::new(
+    "load_bound",
+    Percent(100..=10_000),
+    "125%",
+    "The most that `consistent_hash` gives to one backend, of its share of the requests in flight",
+);
+const BACKENDS: Backends = Key::required(
+    "backends",
+    backends::kind(""),
+    "The backends: a URL each, or a map with more",
+);
+const HEALTH_CHECK_KEY: Key<SectionOrOff> = Key::optional(
+    "health_check",
+    SectionOrOff(&HEALTH_CHECK),
+    "a TCP connect",
+    "How backends are checked",
+);
+const EJECTION_KEY: Key<SectionOrOff> = Key::optional(
+    "ejection",
+    SectionOrOff(&EJECTION),
+    "on",
+    "When backends whose requests fail are left alone for a while, whatever their checks say (outlier detection)",
+);
+const SLOW_START: Key<Span> = Key::new(
+    "slow_start",
+    Span(Duration::ZERO..=HOUR),
+    "0s",
+    "Time in which traffic to a recovered backend ramps up, in ten steps",
+);
+const WHEN_ALL_DOWN: Key<Choice<WhenAllDown>> = Key::new(
+    "when_all_down",
+    Choice(&[("refuse", WhenAllDown::Refuse), ("any", WhenAllDown::Any)]),
+    "refuse",
+    "Without an available backend: `refuse` answers 503, `any` tries all that are enabled",
+);
+const CONNECT_TIMEOUT: Key<Span> = Key::new(
+    "connect_timeout",
+    Span(TIMEOUT),
+    "5s",
+    "Time to connect to a backend, TLS included",
+);
+const RESPONSE_TIMEOUT: Key<Span> = Key::new(
+    "response_timeout",
+    Span(MILLIS_100..=DAY),
+    "60s",
+    "Time from the end of the request to the head of the response",
+);
+const IDLE_TIMEOUT: Key<Span> = Key::new(
+    "idle_timeout",
+    Span(MILLIS_100..=DAY),
+    "60s",
+    "Time that an exchange, or a tunnel, may stand still",
+);
+const TOTAL_TIMEOUT: Key<OrNone<Span>> = Key::new(
+    "total_timeout",
+    OrNone(Span(MILLIS_100..=DAY)),
+    "none",
+    "Time for a whole exchange. Tunnels have no such limit",
+);
+const MAX_REQUESTS: Key<OrNone<Whole<NonZeroU32>>> = Key::new(
+    "max_requests",
+    OrNone(Whole(
+        NonZeroU32::MIN..=NonZeroU32::new(1_000_000).expect("not zero"),
+    )),
+    "none",
+    "Requests in flight at one backend, over all workers. Further ones wait in the queue",
+);
+const QUEUE_KEY: Key<key::Section> = Key::optional(
+    "queue",
+    key::Section(&QUEUE),
+    "its defaults",
+    "Where requests wait when every available backend has `max_requests` in flight",
+);
+const RETRY_BUDGET: Key<Percent> = Key::new(
+    "retry_budget",
+    Percent(0..=100),
+    "20%",
+    "Retries for each hundred requests. A burst of 50 and one a second are always allowed",
+);
+const TLS_KEY: Key<key::Section> = Key::optional(
+    "tls",
+    key::Section(&TLS),
+    "its defaults",
+    "How `https://` backends are verified. Verification cannot be switched off",
+);
+static UPSTREAM: Table = Table {
+    keys: &[
+        &BACKENDS,
+        &BALANCE,
+        &HASH_BY,
+        &LOAD_BOUND,
+        &HEALTH_CHECK_KEY,
+        &EJECTION_KEY,
+        &SLOW_START,
+        &WHEN_ALL_DOWN,
+        &CONNECT_TIMEOUT,
+        &RESPONSE_TIMEOUT,
+        &IDLE_TIMEOUT,
+        &TOTAL_TIMEOUT,
+        &MAX_REQUESTS,
+        &QUEUE_KEY,
+        &RETRY_BUDGET,
+        &TLS_KEY,
+    ],
+    renamed: &[("in_flight_limit", "max_requests")],
+};
+const LENGTH: Key<Whole<usize>> = Key::new(
+    "length",
+    Whole(0..=1_000_000),
+    "1024",
+    "Requests that may wait at a time. One more is answered 503",
+);
+const QUEUE_TIMEOUT: Key<Span> = Key::new(
+    "timeout",
+    Span(Duration::from_millis(1)..=Duration::from_secs(600)),
+    "5s",
+    "The longest time that a request waits. Then it is answered 503",
+);
+static QUEUE: Table = Table {
+    keys: &[&LENGTH, &QUEUE_TIMEOUT],
+    renamed: &[],
+};
+pub(super) const UPSTREAMS: Key<Named> = Key::optional(
+    "upstreams",
+    Named(&UPSTREAM),
+    "none",
+    "Groups of backends, each under a name of yours",
+);
+pub(super) const SHORT_BACKENDS: Backends = Key::optional(
+    "backends",
+    backends::kind(", for example [http://localhost:5001]"),
+    "none",
+    "With `port`, the short form of a balancer: one listener, one upstream named `backends`",
+);
+pub(super) const SHORT_HEALTH_CHECK: Key<SectionOrOff> = Key::optional(
+    "health_check",
+    SectionOrOff(&HEALTH_CHECK),
+    "a TCP connect",
+    "How the short form's backends are checked",
+);
+
+impl Upstream {
+    /// An upstream with the defaults: round robin, and TCP checks.
+    pub fn new(name: &str, backends: Vec<WeightedBackend>) -> Self {
+        Self {
+            name: name.to_owned(),
+            policy: BALANCE.default(),
+            hash_by: HASH_BY.default(),
+            backends,
+            health_check: Some(Default::default()),
+            ejection: Some(Default::default()),
+            slow_start: SLOW_START.default(),
+            when_all_down: WHEN_ALL_DOWN.default(),
+            connect_timeout: CONNECT_TIMEOUT.default(),
+            response_timeout: RESPONSE_TIMEOUT.default(),
+            idle_timeout: IDLE_TIMEOUT.default(),
+            total_timeout: TOTAL_TIMEOUT.default(),
+            max_requests: MAX_REQUESTS.default(),
+            queue: Queue {
+                length: LENGTH.default(),
+                timeout: QUEUE_TIMEOUT.default(),
+            },
+            retry_percent: RETRY_BUDGET.default(),
+            tls: Default::default(),
+        }
+    }
+}
 
 /// Reads `upstreams`, and the short form's `backends`.
 pub(super) fn upstreams(root: &Section<'_>) -> Vec<Upstream> {
     let mut upstreams: Vec<Upstream> = root
-        .named("upstreams")
+        .named(&UPSTREAMS)
         .into_iter()
-        .map(|(name, section)| upstream(name, section))
+        .map(|(name, section)| upstream(name, &section))
         .collect();
-    let backends = backends(root, ", for example [http://localhost:5001]");
-    let health_check = health_check(root.section_or_off("health_check"));
-    if !backends.is_empty() {
-        upstreams.push(Upstream {
-            health_check,
-            ..Upstream::new(SHORT_FORM, backends)
-        });
+    let backends = backends(root, &SHORT_BACKENDS);
+    if root.has(SHORT_HEALTH_CHECK.name) || !backends.is_empty() {
+        let health_check = health_check(root.section_or_off(&SHORT_HEALTH_CHECK));
+        if !backends.is_empty() {
+            upstreams.push(Upstream {
+                health_check,
+                ..Upstream::new(SHORT_FORM, backends)
+            });
+        }
     }
     root.require_for(
-        "health_check",
-        &["backends"],
+        SHORT_HEALTH_CHECK.name,
+        &[SHORT_BACKENDS.name],
         "health_check stands beside backends, or in an upstream",
     );
     upstreams
 }
 
-fn upstream(name: &str, section: Section<'_>) -> Upstream {
-    let backends = backends(&section, "");
+fn upstream(name: &str, section: &Section<'_>) -> Upstream {
     if name.is_empty() {
         section.fault("an upstream needs a name".to_owned());
     }
     if name == SHORT_FORM {
         section.fault("the name backends is the short form's; choose another".to_owned());
     }
-    section.require(&["backends"], &format!("upstream {name} has no backends"));
-    let defaults = Upstream::new(name, backends);
-    let timeout = |key, bounds, default| {
-        let value = section.value(key, None, |text| duration(text, bounds));
-        value.unwrap_or(default)
-    };
-    let upstream = Upstream {
-        policy: policy(&section),
-        hash_by: section.value("hash_by", None, hash_key).unwrap_or_default(),
-        health_check: health_check(section.section_or_off("health_check")),
-        ejection: ejection(section.section_or_off("ejection")),
-        slow_start: timeout("slow_start", Duration::ZERO..=HOUR, defaults.slow_start),
-        when_all_down: section
-            .value("when_all_down", None, when_all_down)
-            .unwrap_or_default(),
-        connect_timeout: timeout("connect_timeout", TIMEOUT, defaults.connect_timeout),
-        response_timeout: timeout(
-            "response_timeout",
-            MILLIS_100..=DAY,
-            defaults.response_timeout,
-        ),
-        idle_timeout: timeout("idle_timeout", MILLIS_100..=DAY, defaults.idle_timeout),
-        total_timeout: section
-            .value_or_none("total_timeout", |text| duration(text, MILLIS_100..=DAY)),
-        max_requests: section.value_or_none("max_requests", |text| number(text, REQUESTS)),
-        queue: queue(section.section("queue"), defaults.queue),
-        retry_percent: section
-            .value("retry_budget", None, |text| percent(text, 0..=100))
-            .unwrap_or(defaults.retry_percent),
-        tls: tls(section.section("tls")),
-        ..defaults
-    };
-    section.renamed("in_flight_limit", "max_requests");
-    section.finish();
-    upstream
+    section.require(
+        &[BACKENDS.name],
+        &format!("upstream {name} has no backends"),
+    );
+    Upstream {
+        name: name.to_owned(),
+        policy: policy(section),
+        hash_by: section.get(&HASH_BY),
+        backends: backends(section, &BACKENDS),
+        health_check: health_check(section.section_or_off(&HEALTH_CHECK_KEY)),
+        ejection: ejection(section.section_or_off(&EJECTION_KEY)),
+        slow_start: section.get(&SLOW_START),
+        when_all_down: section.get(&WHEN_ALL_DOWN),
+        connect_timeout: section.get(&CONNECT_TIMEOUT),
+        response_timeout: section.get(&RESPONSE_TIMEOUT),
+        idle_timeout: section.get(&IDLE_TIMEOUT),
+        total_timeout: section.get(&TOTAL_TIMEOUT),
+        max_requests: section.get(&MAX_REQUESTS),
+        queue: queue(&section.section(&QUEUE_KEY)),
+        retry_percent: section.get(&RETRY_BUDGET),
+        tls: tls(&section.section(&TLS_KEY)),
+    }
 }
 
 fn policy(section: &Section<'_>) -> Policy {
-    let policy = section.value_or("balance", None, Policy::default(), |text| match text {
-        "round_robin" => Ok(Policy::RoundRobin),
-        "least_connections" => Ok(Policy::LeastConnections),
-        "random_two" => Ok(Policy::RandomTwo),
-        "consistent_hash" => Ok(Policy::ConsistentHash {
-            bound_percent: Policy::BOUND_PERCENT,
-        }),
-        _ => Err("is not a policy; there are: round_robin, least_connections, random_two, consistent_hash"),
-    });
-    let bound = section.value("load_bound", None, |text| percent(text, 100..=10_000));
+    let policy = section.known(&BALANCE);
+    let bound = section.get(&LOAD_BOUND);
     let is_other = |policy| !matches!(policy, Policy::ConsistentHash { .. });
-    let stray = ["hash_by", "load_bound"]
+    let stray = [HASH_BY.name, LOAD_BOUND.name]
         .into_iter()
         .find(|key| policy.is_some_and(is_other) && section.has(key));
     if let Some(key) = stray {
         section.fault_at(key, format!("{key} needs balance: consistent_hash"));
     }
-    match (policy.unwrap_or_default(), bound) {
-        (Policy::ConsistentHash { .. }, Some(bound_percent)) => {
-            Policy::ConsistentHash { bound_percent }
-        }
-        (policy, _) => policy,
+    match policy {
+        Some(Policy::ConsistentHash { .. }) => Policy::ConsistentHash {
+            bound_percent: bound,
+        },
+        Some(policy) => policy,
+        None => BALANCE.default(),
     }
 }
 
@@ -139,185 +305,12 @@ fn hash_key(text: &str) -> Result<HashKey, &'static str> {
     }
 }
 
-fn when_all_down(text: &str) -> Result<WhenAllDown, &'static str> {
-    match text {
-        "refuse" => Ok(WhenAllDown::Refuse),
-        "any" => Ok(WhenAllDown::Any),
-        _ => Err("must be refuse or any"),
-    }
-}
-
-fn ejection(section: Option<Section<'_>>) -> Option<EjectionPolicy> {
-    let section = section?;
-    let defaults = EjectionPolicy::default();
-    let failures = section.value("consecutive_failures", None, |text| {
-        number(text, 0..=1000_u32)
-    });
-    let time = section.value("base_time", None, |text| duration(text, MILLIS_100..=HOUR));
-    let time_limit_min = match time {
-        None if section.has("base_time") => MILLIS_100,
-        time => time.unwrap_or(defaults.base_time),
-    };
-    let time_limit = section.value("max_time", None, |text| {
-        duration(text, time_limit_min..=DAY)
-    });
-    let time = time.unwrap_or(defaults.base_time);
-    let share = section.value("max_percent", None, |text| percent(text, 0..=100));
-    section.renamed("failures", "consecutive_failures");
-    section.renamed("time", "base_time");
-    section.renamed("time_limit", "max_time");
-    section.renamed("share", "max_percent");
-    section.finish();
-    Some(EjectionPolicy {
-        // 0 switches it off, as nginx's max_fails does.
-        consecutive_failures: match failures {
-            Some(failures) => NonZeroU32::new(failures)?,
-            None => defaults.consecutive_failures,
-        },
-        base_time: time,
-        max_time: time_limit.unwrap_or_else(|| defaults.max_time.max(time)),
-        max_percent: share.unwrap_or(defaults.max_percent),
-    })
-}
-
-fn queue(section: Section<'_>, defaults: Queue) -> Queue {
-    let length = section.value("length", None, |text| number(text, 0..=1_000_000));
-    let timeout = section.value("timeout", None, |text| {
-        duration(text, Duration::from_millis(1)..=Duration::from_secs(600))
-    });
-    section.finish();
+fn queue(section: &Section<'_>) -> Queue {
     Queue {
-        length: length.unwrap_or(defaults.length),
-        timeout: timeout.unwrap_or(defaults.timeout),
+        length: section.get(&LENGTH),
+        timeout: section.get(&QUEUE_TIMEOUT),
     }
-}
-
-fn tls(section: Section<'_>) -> Tls {
-    let authorities = section.value("ca_file", None, certificates);
-    let server_name = section.value("server_name", None, |text| {
-        match ServerName::try_from(text.to_owned()) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(_source) => Err("is not a host name"),
-        }
-    });
-    section.finish();
-    Tls {
-        authorities,
-        server_name,
-    }
-}
-
-fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) => {
-            let (usable, _) =
-                RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
-            match usable {
-                0 => Err("holds no certificate that can be used".to_owned()),
-                _ => Ok(certificates),
-            }
-        }
-        Err(error) => Err(format!("is not a PEM file: {error}")),
-    }
-}
-
-fn backends(section: &Section<'_>, if_empty: &str) -> Vec<WeightedBackend> {
-    let mut backends: Vec<WeightedBackend> = Vec::new();
-    for item in section.some_items("backends", if_empty) {
-        let place = item.clone();
-        let Some(found) = backend(item) else {
-            continue;
-        };
-        if backends.iter().any(|other| other.addr == found.addr) {
-            place.fault(format!(
-                "{} is there twice; give it a weight instead",
-                found.addr
-            ));
-            continue;
-        }
-        backends.push(found);
-    }
-    backends
-}
-
-fn backend(item: Item<'_>) -> Option<WeightedBackend> {
-    if let Some(text) = item.text() {
-        return match backend_addr(text) {
-            Ok(addr) => Some(WeightedBackend::new(addr)),
-            Err(error) => {
-                item.fault(format!("{text:?} {error}"));
-                None
-            }
-        };
-    }
-    let section = item.section();
-    let addr = section.value("url", None, backend_addr);
-    let weight = section.value("weight", None, |text| number(text, WEIGHTS));
-    let admin_state = section.value("state", None, |text| match text {
-        "enabled" => Ok(AdminState::Enabled),
-        "draining" => Ok(AdminState::Draining),
-        "disabled" => Ok(AdminState::Disabled),
-        _ => Err("must be enabled, draining or disabled"),
-    });
-    section.require(
-        &["url"],
-        "url is missing, for example http://127.0.0.1:8081",
-    );
-    section.finish();
-    Some(WeightedBackend {
-        weight: weight.unwrap_or(NonZeroU16::MIN),
-        admin_state: admin_state.unwrap_or_default(),
-        ..WeightedBackend::new(addr?)
-    })
-}
-
-/// Whether DNS or a container network can have the name. The URL parser lets `$`, `{` and `*` pass.
-pub(super) fn is_host_name(name: &str) -> bool {
-    let is_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let mut labels = name.strip_suffix('.').unwrap_or(name).split('.');
-    labels.all(|label| !label.is_empty() && label.bytes().all(is_byte))
-}
-
-fn backend_addr(text: &str) -> Result<BackendAddr, String> {
-    let hint = "is not a backend such as http://127.0.0.1:8081";
-    let url = Url::parse(text).map_err(|error| format!("{hint} ({error})"))?;
-    let plain = matches!(url.path(), "/" | "")
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none();
-    let (scheme, default_port) = match url.scheme() {
-        "http" => (Scheme::Http, 80),
-        "h2c" => (Scheme::H2c, 80),
-        "https" => (Scheme::Https, 443),
-        _ => return Err(format!("{hint}: the scheme is http, h2c or https")),
-    };
-    if !plain {
-        return Err(format!("{hint}: only SCHEME://HOST:PORT is supported"));
-    }
-    // The host of a scheme that the parser does not know is not normalised.
-    let host = url.host_str().ok_or(hint)?;
-    let host = match Host::parse(host).map_err(|error| format!("{hint} ({error})"))? {
-        Host::Domain(domain) if !is_host_name(&domain) => {
-            return Err(format!("{hint}: {domain:?} is not a host name"));
-        }
-        Host::Domain(domain) => domain,
-        Host::Ipv4(ip) => ip.to_string(),
-        Host::Ipv6(ip) => ip.to_string(),
-    };
-    let port = url.port().unwrap_or(default_port);
-    if port == 0 {
-        return Err(format!("{hint}: nobody listens on port 0"));
-    }
-    Ok(BackendAddr { scheme, host, port })
 }
 
 /// The name of the upstream that the top-level `backends` make.
 pub(super) const SHORT_FORM: &str = "backends";
-const WEIGHTS: RangeInclusive<NonZeroU16> =
-    NonZeroU16::MIN..=NonZeroU16::new(1000).expect("not zero");
-const REQUESTS: RangeInclusive<NonZeroU32> =
-    NonZeroU32::MIN..=NonZeroU32::new(1_000_000).expect("not zero");
-const HOUR: Duration = Duration::from_secs(3600);

@@ -3,7 +3,7 @@
 use super::{Flags, check_faults, load, load_file};
 
 #[test]
-fn listeners_must_not_be_in_each_others_way() {
+fn listeners_must_not_conflict() {
     let with = |redirect: &str, admin: &str, first: &str, second: &str| {
         let listener =
             |listen| format!("  - listen: {listen}\n    routes: [{{ path: /, upstream: app }}]\n");
@@ -31,25 +31,23 @@ fn listeners_must_not_be_in_each_others_way() {
     );
     check(
         [local(1), local(2), local(3), "0.0.0.0:3".to_owned()],
-        &["6:13: http[2].listen 0.0.0.0:3 and http[1].listen 127.0.0.1:3 are in each other's way"],
+        &["6:13: http[2].listen 0.0.0.0:3 and http[1].listen 127.0.0.1:3 conflict"],
     );
     check(
         [local(1), local(1), local(3), local(4)],
-        &["1:36: redirect.listen 127.0.0.1:1 and admin.listen 127.0.0.1:1 are in each other's way"],
+        &["1:36: redirect.listen 127.0.0.1:1 and admin.listen 127.0.0.1:1 conflict"],
     );
     check(
         [local(1), local(2), "0.0.0.0:2".to_owned(), local(4)],
-        &["4:13: http[1].listen 0.0.0.0:2 and admin.listen 127.0.0.1:2 are in each other's way"],
+        &["4:13: http[1].listen 0.0.0.0:2 and admin.listen 127.0.0.1:2 conflict"],
     );
     check(
         ["[::]:4".to_owned(), local(2), local(3), local(4)],
-        &["6:13: http[2].listen 127.0.0.1:4 and redirect.listen [::]:4 are in each other's way"],
+        &["6:13: http[2].listen 127.0.0.1:4 and redirect.listen [::]:4 conflict"],
     );
     check(
         [local(1), local(2), local(3), local(3)],
-        &[
-            "6:13: http[2].listen 127.0.0.1:3 and http[1].listen 127.0.0.1:3 are in each other's way",
-        ],
+        &["6:13: http[2].listen 127.0.0.1:3 and http[1].listen 127.0.0.1:3 conflict"],
     );
 }
 
@@ -58,11 +56,11 @@ fn the_place_of_a_clash_is_what_was_written() {
     for (yaml, expected) in [
         (
             "port: 8404\nbackends: [http://a]\n",
-            "1:7: port 0.0.0.0:8404 and admin.listen 127.0.0.1:8404 are in each other's way",
+            "1:7: port 0.0.0.0:8404 and admin.listen 127.0.0.1:8404 conflict",
         ),
         (
             "redirect: { cdn_host: a }\nadmin: { listen: 0.0.0.0:50051 }\n",
-            "2:18: redirect.listen 0.0.0.0:50051 and admin.listen 0.0.0.0:50051 are in each other's way",
+            "2:18: redirect.listen 0.0.0.0:50051 and admin.listen 0.0.0.0:50051 conflict",
         ),
         (
             "redirect: { cdn_host: a, listen: nowhere }\nadmin: { listen: 0.0.0.0:50051 }\n",
@@ -80,7 +78,7 @@ fn the_place_of_a_clash_is_what_was_written() {
         .to_string();
     assert_eq!(
         text,
-        "error: --admin-listen: redirect.listen 0.0.0.0:50051 and admin.listen 127.0.0.1:50051 are in each other's way"
+        "error: --admin-listen: redirect.listen 0.0.0.0:50051 and admin.listen 127.0.0.1:50051 conflict"
     );
 }
 
@@ -103,7 +101,7 @@ fn addresses_that_cannot_work_are_refused() {
         assert!(loaded.is_ok(), "{cdn}");
     }
     for backend in [
-        "http://${APP_HOST}:80",
+        "http://$${APP_HOST}:80",
         "http://a..b",
         "http://*.x",
         "h2c://a$b:1",
@@ -116,7 +114,7 @@ fn addresses_that_cannot_work_are_refused() {
         "http:\n  - listen: 127.0.0.1:1\n    routes: [{ host: \"${HOST}\", upstream: app }, { host: app.example., upstream: app }]\n\
          upstreams:\n  app: { backends: [http://app_1:80], balance: consistent_hash, hash_by: \"cookie:a=b\" }\n",
         &[
-            "3:22: http[1].routes[1].host \"${HOST}\" is not a host name",
+            "3:22: the variable HOST is not set; set it, or write ${HOST:-DEFAULT}",
             "5:74: upstreams.app.hash_by \"cookie:a=b\" is not a part of a request; there are: client_address, path, header:NAME, cookie:NAME",
         ],
     );

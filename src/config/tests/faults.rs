@@ -7,7 +7,7 @@ fn a_broken_short_form_is_one_fault() {
     for (yaml, expected) in [
         (
             "port: 8080\nbackends: [localhost:5001]\n",
-            "2:12: backends[1] \"localhost:5001\" is not a backend such as http://127.0.0.1:8081: the scheme is http, h2c or https",
+            "2:12: backends[1] \"localhost:5001\" needs a scheme; write http://localhost:5001",
         ),
         (
             "port: 8080\nbackends: [http://a/b]\n",
@@ -102,7 +102,7 @@ fn a_mistake_in_one_key_is_no_fault_of_another() {
         ),
         (
             "health_check: { tcp: true, interval: 10, timeout: 5s }",
-            "4:42: upstreams.app.health_check.interval \"10\" is not a duration with a unit such as 500ms, 2s or 30m (time unit needed, for example 10sec or 10ms)",
+            "4:42: upstreams.app.health_check.interval \"10\" is not a duration with a unit such as 500ms, 2s or 30m; write 10s for seconds",
         ),
         (
             "health_check: { tcp: true, intervl: 10s, timeout: 5s }",
@@ -110,11 +110,11 @@ fn a_mistake_in_one_key_is_no_fault_of_another() {
         ),
         (
             "ejection: { base_time: 3, max_time: 5s }",
-            "4:28: upstreams.app.ejection.base_time \"3\" is not a duration with a unit such as 500ms, 2s or 30m (time unit needed, for example 3sec or 3ms)",
+            "4:28: upstreams.app.ejection.base_time \"3\" is not a duration with a unit such as 500ms, 2s or 30m; write 3s for seconds",
         ),
         (
             "balance: random\n    hash_by: path",
-            "4:14: upstreams.app.balance \"random\" is not a policy; there are: round_robin, least_connections, random_two, consistent_hash",
+            "4:14: upstreams.app.balance \"random\" must be round_robin, least_connections, random_two or consistent_hash",
         ),
         (
             "balace: consistent_hash\n    hash_by: path",
@@ -295,7 +295,7 @@ fn header_rules_must_not_contradict_each_other() {
     for (rules, expected) in [
         (
             "{ remove: [Host] }",
-            "4:59: http[1].routes[1].request_headers.remove[1] is Host, which every request needs",
+            "4:59: http[1].routes[1].request_headers.remove[1] \"Host\" is Host, which every request needs",
         ),
         (
             "{ set: { host: \"\" } }",
@@ -306,16 +306,16 @@ fn header_rules_must_not_contradict_each_other() {
             "4:63: http[1].routes[1].request_headers.set.host is not a host such as app.internal:8080",
         ),
         (
-            "{ set: { X-A: 1, x-a: 2 } }",
+            "{ set: { X-A: b, x-a: c } }",
             "4:70: http[1].routes[1].request_headers.set.x-a is set twice, as upper and lower case are the same",
         ),
         (
-            "{ remove: [X-A], set: { x-a: 2 } }",
+            "{ remove: [X-A], set: { x-a: b } }",
             "4:77: http[1].routes[1].request_headers.set.x-a is removed, too; to set it is enough, as that replaces what came",
         ),
         (
             "{ remove: [Connection] }",
-            "4:59: http[1].routes[1].request_headers.remove[1] belongs to the connection; the balancer sets it itself",
+            "4:59: http[1].routes[1].request_headers.remove[1] \"Connection\" belongs to the connection; the balancer sets it itself",
         ),
     ] {
         check_routes(
@@ -371,33 +371,11 @@ fn renamed_keys_name_their_successors() {
 #[test]
 fn faults_show_what_was_written() {
     check_upstream(
-        "total_timeout: off",
-        "4:20: upstreams.app.total_timeout \"off\" is not a duration with a unit such as 500ms, 2s or 30m (expected number at 0), or none",
+        "total_timeout: never",
+        "4:20: upstreams.app.total_timeout \"never\" is not a duration with a unit such as 500ms, 2s or 30m, or none",
     );
     check_upstream(
-        "max_requests: no",
-        "4:19: upstreams.app.max_requests \"no\" must be a whole number from 1 to 1000000, or none",
+        "max_requests: many",
+        "4:19: upstreams.app.max_requests \"many\" must be a whole number from 1 to 1000000, or none",
     );
-}
-
-/// The parser would make another text of it.
-#[test]
-fn a_number_that_would_be_written_otherwise_is_refused() {
-    let file = |value: &str| {
-        format!(
-            "upstreams: {{ app: {{ backends: [http://a] }} }}\nhttp:\n  - listen: 127.0.0.1:1\n    \
-             routes: [{{ upstream: app, request_headers: {{ set: {{ X-Version: {value} }} }} }}]\n"
-        )
-    };
-    for value in ["1.10", "1e3"] {
-        let errors = load_file(&file(value)).unwrap_err().to_string();
-        let fault = "a number with a point or an exponent must stand in quotes";
-        assert!(
-            errors.contains(fault) && errors.contains(":4:68"),
-            "{errors}"
-        );
-    }
-    for value in ["\"1.10\"", "1.10.2", "110"] {
-        load_file(&file(value)).unwrap();
-    }
 }

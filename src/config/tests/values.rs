@@ -1,10 +1,10 @@
 //! Values in all their spellings.
 
-use super::load_file;
+use super::*;
 
 #[test]
 fn what_is_none_by_default_can_be_written() {
-    for none in ["none", "~", ""] {
+    for none in ["none", "off", "false", "~", ""] {
         let keys = format!(
             "connections: {{ per_client_limit: {none} }}\nport: 1\nbackends: [http://a]\n\
              upstreams: {{ b: {{ backends: [http://a], total_timeout: {none}, max_requests: {none} }} }}\n"
@@ -30,5 +30,190 @@ fn all_of_yamls_booleans_are_read() {
         let config = load_file(&yaml).unwrap();
         assert_eq!(config.watch, expected, "{text}");
         assert_eq!(config.access_log, None);
+    }
+}
+
+/// Each of these is another number, or text, to some reader of YAML.
+#[test]
+fn a_number_is_decimal_digits() {
+    for number in [
+        "0x1F", "1_000", "+5", "0123", "0o17", "1e3", "5.0", "True", "\"\"",
+    ] {
+        let yaml = format!("redirect: {{ cdn_host: a, origin_every: {number} }}\n");
+        let written = number.trim_matches('"');
+        let fault = format!(
+            "1:40: redirect.origin_every {written:?} must be a whole number from 1 to 18446744073709551615"
+        );
+        check_faults(&yaml, &[&fault]);
+    }
+    let quoted = load_file("redirect: { cdn_host: a, origin_every: \"7\" }\n").unwrap();
+    assert_eq!(quoted.redirect.unwrap().policy.origin_every.get(), 7);
+}
+
+fn with_header(value: &str) -> String {
+    format!(
+        "upstreams: {{ app: {{ backends: [http://a] }} }}\nhttp:\n  - listen: 127.0.0.1:1\n    \
+         routes: [{{ upstream: app, request_headers: {{ set: {{ X-Version: {value} }} }} }}]\n"
+    )
+}
+
+#[test]
+fn text_is_what_was_written() {
+    for (value, expected) in [
+        ("True", "True"),
+        ("NO", "NO"),
+        ("1.10.2", "1.10.2"),
+        ("\"1.10\"", "1.10"),
+    ] {
+        let config = load_file(&with_header(value)).unwrap();
+        let route = config.http[0].router.get(0).unwrap();
+        assert_eq!(route.request_headers.set[0].1, expected);
+    }
+    let names = "upstreams: { 1_0: { backends: [http://a] }, 0x1F: { backends: [http://b] } }\n\
+                 redirect: { cdn_host: a }\n";
+    let upstreams = load_file(names).unwrap().upstreams;
+    let names: Vec<&str> = upstreams
+        .iter()
+        .map(|upstream| upstream.name.as_str())
+        .collect();
+    assert_eq!(names, ["1_0", "0x1F"]);
+}
+
+#[test]
+fn a_number_where_text_is_meant_needs_quotes() {
+    for number in ["1.10", "1e3", "110", "0x1F"] {
+        let fault = format!(
+            "4:68: http[1].routes[1].request_headers.set.X-Version is text, and {number} is a number to YAML; write \"{number}\""
+        );
+        check_faults(&with_header(number), &[&fault]);
+    }
+    check_faults(
+        "upstreams: { app: { backends: [http://a], health_check: { grpc: 10 } } }\nredirect: { cdn_host: a }\n",
+        &[
+            "1:65: upstreams.app.health_check.grpc is text, and 10 is a number to YAML; write \"10\"",
+        ],
+    );
+}
+
+#[test]
+fn variables_are_replaced_in_values() {
+    let host = |value: &str| {
+        let yaml = format!("redirect: {{ cdn_host: \"{value}\" }}\n");
+        let variables = [("REGION", "eu"), ("EMPTY", "")];
+        load(&yaml, Flags::default(), &variables)
+            .map(|config| config.redirect.unwrap().policy.cdn.host().to_owned())
+    };
+    for (value, expected) in [
+        ("${REGION}.cdn.example", "eu.cdn.example"),
+        ("${ZONE:-a}.${REGION}.cdn", "a.eu.cdn"),
+        ("${EMPTY:-b}.cdn", "b.cdn"),
+        ("${REGION:-us}.cdn", "eu.cdn"),
+    ] {
+        assert_eq!(host(value).unwrap(), expected, "{value}");
+    }
+    for (value, fault) in [
+        (
+            "${ZONE}.cdn",
+            "the variable ZONE is not set; set it, or write ${ZONE:-DEFAULT}",
+        ),
+        ("${REGION.cdn", "\"${REGION.cdn\" has a ${ without its }"),
+        ("${}.cdn", "\"${}.cdn\": \"\" is not the name of a variable"),
+        (
+            "${A B}",
+            "\"${A B}\": \"A B\" is not the name of a variable",
+        ),
+    ] {
+        let errors = host(value).unwrap_err();
+        let first = &errors.diagnostics()[0];
+        assert_eq!(first.message, fault);
+        assert_eq!(first.line_and_column(), Some((1, 23)));
+    }
+    let escaped = load(
+        &with_header("\"$${REGION} $5 ${REGION}\""),
+        Flags::default(),
+        &[("REGION", "eu")],
+    );
+    let config = escaped.unwrap();
+    let route = config.http[0].router.get(0).unwrap();
+    assert_eq!(route.request_headers.set[0].1, "${REGION} $5 eu");
+}
+
+#[test]
+fn a_likely_slip_is_answered_with_the_right_spelling() {
+    for (yaml, fault) in [
+        (
+            "upstreams: { app: { backends: [http://a], retry_budget: 20 } }\n",
+            "1:57: upstreams.app.retry_budget \"20\" needs its sign; write 20%",
+        ),
+        (
+            "upstreams: { app: { backends: [\"127.0.0.1:5001\"] } }\n",
+            "1:32: upstreams.app.backends[1] \"127.0.0.1:5001\" needs a scheme; write http://127.0.0.1:5001",
+        ),
+        (
+            "admin: { listen: \":8080\" }\n",
+            "1:18: admin.listen \":8080\" is not an address and port such as 127.0.0.1:8404 or [::]:50051; write 0.0.0.0:8080 for all IPv4 addresses, [::]:8080 for IPv6 too",
+        ),
+        (
+            "admin: { listen: 8080 }\n",
+            "1:18: admin.listen \"8080\" is not an address and port such as 127.0.0.1:8404 or [::]:50051; write 0.0.0.0:8080",
+        ),
+    ] {
+        check_faults(yaml, &[fault]);
+    }
+}
+
+#[test]
+fn a_key_that_is_there_twice_hides_no_other_fault() {
+    check_faults(
+        "workers: 1\nworkers: 2\nwatch: maybe\nupstreams: { a: { backends: [http://a] }, a: { backends: [http://b] } }\n",
+        &[
+            "2:1: the key `workers` is there twice",
+            "3:8: watch \"maybe\" must be true or false",
+            "4:43: the key `a` is there twice in upstreams",
+        ],
+    );
+}
+
+/// A listener that is its own backend passes each request to itself until the loop is noticed.
+#[test]
+fn a_listener_is_not_its_own_backend() {
+    for (listen, backend, is_loop) in [
+        ("0.0.0.0:8080", "http://127.0.0.1:8080", true),
+        ("0.0.0.0:8080", "http://localhost:8080", true),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080", true),
+        ("127.0.0.1:8080", "http://127.0.0.2:8080", false),
+        ("127.0.0.1:8080", "http://127.0.0.1:8081", false),
+        ("0.0.0.0:8080", "http://app:8080", false),
+    ] {
+        let yaml = format!(
+            "upstreams: {{ app: {{ backends: [{backend}] }} }}\nhttp: [{{ listen: \"{listen}\", routes: [{{ upstream: app }}] }}]\n"
+        );
+        match is_loop {
+            false => drop(load_file(&yaml).unwrap()),
+            true => check_faults(
+                &yaml,
+                &[&format!(
+                    "2:18: {listen} is also a backend of the upstream \"app\", which it sends requests to"
+                )],
+            ),
+        }
+    }
+}
+
+/// `s1.a` and `s1.b` both become `/s1/` at the CDN.
+#[test]
+fn clusters_that_share_addresses_at_the_cdn_are_a_warning() {
+    for (clusters, expected) in [("[a]", 0), ("[a, b]", 1), ("[\"*\"]", 1)] {
+        let yaml = format!("redirect: {{ cdn_host: cdn, origin_clusters: {clusters} }}\n");
+        let warnings = load_file(&yaml).unwrap().warnings;
+        assert_eq!(warnings.len(), expected, "{clusters}");
+        for warning in warnings {
+            assert_eq!(warning.line_and_column(), Some((1, 44)));
+            let text = warning.to_string();
+            assert!(
+                text.starts_with("warning: several clusters share the CDN's addresses"),
+                "{text}"
+            );
+        }
     }
 }

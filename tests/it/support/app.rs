@@ -116,7 +116,7 @@ impl TestApp {
     pub async fn metrics(&self) -> String {
         let (head, body) = http1(
             self.admin,
-            "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         )
         .await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -143,7 +143,7 @@ impl TestApp {
     pub async fn readiness(&self) -> u16 {
         let (head, _) = http1(
             self.admin,
-            "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         )
         .await;
         head.split(' ').nth(1).unwrap().parse().unwrap()
