@@ -21,8 +21,7 @@ pub struct EjectionPolicy {
     pub base_time: Duration,
     /// Longest ejection. Default 5 min, bounds `base_time` to 24 h.
     pub max_time: Duration,
-    /// How many of an upstream's backends may be ejected at a time, in percent, rounded down but
-    /// never below one of two or more. Default 50, bounds 0 to 100.
+    /// How many of an upstream's backends may be ejected at a time, in percent, rounded down. Default 50, bounds 0 to 100.
     pub max_percent: u32,
 }
 
@@ -41,10 +40,7 @@ impl EjectionPolicy {
     /// Whether one more of an upstream's backends may be ejected. The last one never is.
     pub fn has_room(&self, backends: usize, ejected: usize) -> bool {
         let percent = usize::try_from(self.max_percent).unwrap_or(100);
-        if percent == 0 {
-            return false;
-        }
-        let limit = (backends.saturating_mul(percent) / 100).max(1);
+        let limit = backends.saturating_mul(percent) / 100;
         ejected < limit.min(backends.saturating_sub(1))
     }
 }
@@ -151,7 +147,9 @@ mod tests {
         check(50, 2, 1);
         check(50, 3, 1);
         check(50, 10, 5);
-        check(10, 3, 1);
+        check(10, 2, 0);
+        check(10, 3, 0);
+        check(10, 10, 1);
         check(100, 3, 2);
         check(0, 3, 0);
     }

@@ -1,6 +1,11 @@
 //! Where consistent hashing finds a backend: a ring of points, each backend's own.
 
-use std::{collections::HashMap, fmt, net::SocketAddr, num::NonZeroU16};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    net::SocketAddr,
+    num::NonZeroU16,
+};
 
 use pingora_ketama::{Bucket, Continuum};
 
@@ -12,31 +17,21 @@ pub struct HashRing {
     indices: HashMap<SocketAddr, Vec<u16>>,
 }
 
-fn greatest_common_divisor(one: u32, other: u32) -> u32 {
-    if other == 0 {
-        one
-    } else {
-        greatest_common_divisor(other, one % other)
-    }
-}
-
-/// The sum of weights that the ring has points for.
-const WEIGHTS_MAX: u32 = 1000;
-
 impl HashRing {
-    /// Places backends given as index, address and weight. Costs 160 points for each unit of
-    /// weight, as far as the weights have nothing in common.
+    /// Places backends given as index, address and weight. Costs 160 points of 8 bytes for each unit
+    /// of weight. Where the weights sum to more than 10,000, they are scaled down, and the ring is not
+    /// nginx's.
     pub fn new(backends: impl Iterator<Item = (u16, SocketAddr, NonZeroU16)>) -> Self {
         let mut indices: HashMap<SocketAddr, Vec<u16>> = HashMap::new();
-        let mut weights: HashMap<SocketAddr, u32> = HashMap::new();
+        // In an order of their own, so that the ring is the same each time.
+        let mut weights: BTreeMap<SocketAddr, u32> = BTreeMap::new();
         for (index, addr, weight) in backends {
             indices.entry(addr).or_default().push(index);
             *weights.entry(addr).or_default() += u32::from(weight.get());
         }
         let total: u32 = weights.values().sum();
-        let common = weights.values().copied().fold(0, greatest_common_divisor);
         // The more points, the longer they take to sort; so many are exact enough.
-        let divisor = common.max(total / WEIGHTS_MAX).max(1);
+        let divisor = total.div_ceil(WEIGHTS_MAX).max(1);
         let buckets: Vec<Bucket> = weights
             .into_iter()
             .map(|(addr, weight)| Bucket::new(addr, (weight / divisor).max(1)))
@@ -65,3 +60,6 @@ impl fmt::Debug for HashRing {
             .finish_non_exhaustive()
     }
 }
+
+/// The sum of weights that the ring has points for: 13 MB, and a tenth of a second to sort.
+const WEIGHTS_MAX: u32 = 10_000;

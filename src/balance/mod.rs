@@ -26,8 +26,8 @@ pub enum Policy {
     /// The less loaded of two that are drawn at random, by weight (Mitzenmacher, "The power of two
     /// choices", 2001). Costs nearly the same however many there are.
     RandomTwo,
-    /// The one that a hash of the request leads to, so that like requests meet a warm cache. A
-    /// backend that goes takes only its own share with it. None bears more than a bound over the
+    /// The one that a hash of the request leads to, so that like requests meet a warm cache.
+    /// Removing a backend remaps only its own keys. None bears more than a bound over the
     /// average (Mirrokni et al., "Consistent hashing with bounded loads", 2016). Costs a look at
     /// each backend.
     ConsistentHash {

@@ -1,69 +1,126 @@
-//! Smooth weighted round robin, worked out beforehand.
+//! Weighted round robin, worked out beforehand, so that a pick needs no lock.
 //!
-//! The order is nginx's: a backend of weight 5 among two of weight 1 is spread over its round
-//! (a a b a c a a) instead of coming five times in a row. Because it is written out when
-//! the available backends change, a pick is one index and no lock.
+//! Where it can be written out cheaply, the order is nginx's smooth one: a backend of weight 5 among
+//! two of weight 1 is spread over its round (a a b a c a a) instead of coming five times in a row.
+//! Where that would take long (nginx's order costs turns × backends), turns go round a circle of
+//! all weights in strides near the golden section: each backend gets exactly its weight of any
+//! round, too, at nearly even distances (the three-distance theorem, Sós 1958).
 
 use std::num::NonZeroU16;
 
 /// The order in which backends take turns.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Schedule(Box<[u16]>);
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Schedule(Order);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Order {
+    /// One whole round.
+    Written(Box<[u16]>),
+    /// Backends with the end of their part of the circle.
+    Circle {
+        ends: Box<[(u64, u16)]>,
+        stride: u64,
+    },
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self(Order::Written(Box::default()))
+    }
+}
 
 impl Schedule {
-    /// Works out one round for backends given as their index and weight. Costs the sum of the
-    /// weights, divided by what they have in common, times the number of backends.
+    /// Works out a round for backends given as their index and weight. Costs at most
+    /// [`WORK_MAX`] steps, or one for each backend.
     pub fn new(backends: &[(u16, NonZeroU16)]) -> Self {
-        let weight = |&(_, weight): &(u16, NonZeroU16)| i64::from(weight.get());
+        let weight = |&(_, weight): &(u16, NonZeroU16)| u64::from(weight.get());
         let common = backends.iter().map(weight).fold(0, greatest_common_divisor);
-        let sum: i64 = backends.iter().map(weight).sum();
-        // A round that is too long is shortened, at the price of small deviations.
-        let divisor = common.max(sum / ROUND_MAX).max(1);
-        let weight_of = |backend: &(u16, NonZeroU16)| (weight(backend) / divisor).max(1);
-        let total: i64 = backends.iter().map(weight_of).sum();
-        let mut credits = vec![0; backends.len()];
-        let mut round = Vec::new();
-        for _ in 0..total {
-            for (credit, backend) in credits.iter_mut().zip(backends) {
-                *credit += weight_of(backend);
-            }
-            // Of equal ones the first.
-            let richest = (0..backends.len())
-                .rev()
-                .max_by_key(|&index| credits.get(index).copied());
-            let Some(((index, _), credit)) =
-                richest.and_then(|at| Some((*backends.get(at)?, credits.get_mut(at)?)))
-            else {
-                break;
-            };
-            *credit -= total;
-            round.push(index);
+        let parts: Vec<(u16, u64)> = backends
+            .iter()
+            .map(|backend| (backend.0, weight(backend) / common.max(1)))
+            .collect();
+        let turns: u64 = parts.iter().map(|&(_, part)| part).sum();
+        let work = u64::try_from(parts.len()).map(|backends| backends.saturating_mul(turns));
+        match work.is_ok_and(|work| work <= WORK_MAX) {
+            true => Self(Order::Written(written(&parts, turns))),
+            false => Self(circle(&parts, turns)),
         }
-        Self(round.into())
     }
 
-    /// The backend whose turn it is; `None` if there is none at all.
+    /// The backend whose turn it is; `None` if there is none at all. Costs a division, and in a
+    /// circle a binary search.
     pub fn at(&self, turn: u64) -> Option<u16> {
-        let length = u64::try_from(self.0.len()).ok()?;
-        let position = usize::try_from(turn.checked_rem(length)?).ok()?;
-        self.0.get(position).copied()
+        let position = turn.checked_rem(self.len())?;
+        match &self.0 {
+            Order::Written(round) => round.get(usize::try_from(position).ok()?).copied(),
+            Order::Circle { ends, stride } => {
+                // Both are below 2^32: there are at most 2^16 backends of a weight below 2^16.
+                let place = position * stride % self.len();
+                let index = ends.partition_point(|&(end, _)| end <= place);
+                ends.get(index).map(|&(_, backend)| backend)
+            }
+        }
     }
 
     /// The turns of one round.
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub fn len(&self) -> u64 {
+        match &self.0 {
+            Order::Written(round) => u64::try_from(round.len()).unwrap_or(0),
+            Order::Circle { ends, .. } => ends.last().map_or(0, |&(end, _)| end),
+        }
     }
 
     /// Whether nobody is there to take a turn.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 }
 
-/// Turns of a round: more take long to work out.
-const ROUND_MAX: i64 = 10_000;
+/// nginx's order.
+fn written(parts: &[(u16, u64)], turns: u64) -> Box<[u16]> {
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let mut credits = vec![0; parts.len()];
+    let mut round = Vec::new();
+    for _ in 0..turns {
+        for (credit, &(_, part)) in credits.iter_mut().zip(parts) {
+            *credit += signed(part);
+        }
+        // Of equal ones the first.
+        let richest = (0..parts.len())
+            .rev()
+            .max_by_key(|&index| credits.get(index).copied());
+        let Some(((backend, _), credit)) =
+            richest.and_then(|at| Some((*parts.get(at)?, credits.get_mut(at)?)))
+        else {
+            break;
+        };
+        *credit -= signed(turns);
+        round.push(backend);
+    }
+    round.into()
+}
 
-fn greatest_common_divisor(one: i64, other: i64) -> i64 {
+fn circle(parts: &[(u16, u64)], turns: u64) -> Order {
+    let mut end = 0;
+    let ends = parts.iter().map(|&(backend, part)| {
+        end += part;
+        (end, backend)
+    });
+    let ends = ends.collect();
+    // A stride that has nothing in common with the circle meets every place once.
+    let golden = turns * 618 / 1000;
+    let mut strides = golden.max(1)..;
+    let stride = strides.find(|&stride| greatest_common_divisor(stride, turns) == 1);
+    Order::Circle {
+        ends,
+        stride: stride.unwrap_or(1),
+    }
+}
+
+/// Steps that a round may take to write out: about a millisecond.
+const WORK_MAX: u64 = 1 << 18;
+
+fn greatest_common_divisor(one: u64, other: u64) -> u64 {
     if other == 0 {
         one
     } else {
@@ -84,7 +141,7 @@ mod tests {
 
     #[track_caller]
     fn check(weights: &[u16], expected: &[u16]) {
-        assert_eq!(*schedule(weights).0, *expected);
+        assert_eq!(schedule(weights).0, Order::Written(expected.into()));
     }
 
     #[test]
@@ -111,6 +168,40 @@ mod tests {
             }
             assert_eq!(counts, weights);
         }
+    }
+
+    /// A round too long to be written out is as exact, wherever it begins.
+    #[test]
+    fn a_long_round_is_exact_and_spread() {
+        let mut weights = vec![1000; 40];
+        weights.push(1);
+        let schedule = schedule(&weights);
+        assert!(matches!(schedule.0, Order::Circle { .. }));
+        assert_eq!(schedule.len(), 40_001);
+        for start in [0, 12_345] {
+            let mut counts = vec![0; weights.len()];
+            let mut last = vec![start; weights.len()];
+            for turn in start..start + schedule.len() {
+                let backend = usize::from(schedule.at(turn).unwrap());
+                counts[backend] += 1;
+                let distance = turn - std::mem::replace(&mut last[backend], turn);
+                assert!(
+                    backend == 40 || distance <= 120,
+                    "{backend} after {distance}"
+                );
+            }
+            assert_eq!(counts, weights);
+        }
+    }
+
+    #[test]
+    fn a_thousand_weights_cost_a_step_each() {
+        let weights: Vec<u16> = (1..=1000).collect();
+        let schedule = schedule(&weights);
+        let Order::Circle { ends, .. } = &schedule.0 else {
+            panic!("it would take {} steps to write out", 500_500 * 1000);
+        };
+        assert_eq!((ends.len(), schedule.len()), (1000, 500_500));
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod late_ends;
 mod layering;
 mod limits;
 mod names;
+mod nginx_ring;
 mod open_redirect;
 mod orderly_ends;
 mod out_of_files;

@@ -95,10 +95,15 @@ impl Balancer {
     {
         // One turn, and from there on through the round: other requests' turns in between must
         // not lead past a backend.
-        let round = u64::try_from(self.schedule.len()).unwrap_or(0);
-        (0..round)
+        let steps = self.schedule.len().min(TURNS_MAX);
+        let in_turn = (0..steps)
             .filter_map(|step| self.schedule.at(turn.wrapping_add(step)))
-            .find(|&index| !(eligible.passed_over)(index))
+            .find(|&index| !(eligible.passed_over)(index));
+        // Those that are left have small weights in a long round.
+        in_turn.or_else(|| {
+            let mut indices = self.rotated(turn).map(|&(index, _)| index);
+            indices.find(|&index| !(eligible.passed_over)(index))
+        })
     }
 
     fn least_connections<L, P>(&self, turn: u64, eligible: &Eligible<L, P>) -> Option<u16>
@@ -107,10 +112,16 @@ impl Balancer {
         P: Fn(u16) -> bool,
     {
         // Looking from another place each time lets equal ones take turns.
-        let count = u64::try_from(self.available.len()).ok()?;
-        let start = usize::try_from(turn.checked_rem(count)?).ok()?;
-        let (before, after) = self.available.split_at_checked(start)?;
-        eligible.least_loaded(after.iter().chain(before))
+        eligible.least_loaded(self.rotated(turn))
+    }
+
+    /// The available backends, another one first at each turn.
+    fn rotated(&self, turn: u64) -> impl Iterator<Item = &(u16, NonZeroU16)> {
+        let count = u64::try_from(self.available.len()).unwrap_or(0);
+        let start = turn.checked_rem(count).unwrap_or(0);
+        let start = usize::try_from(start).unwrap_or(0);
+        let (before, after) = self.available.split_at_checked(start).unwrap_or_default();
+        after.iter().chain(before)
     }
 
     fn random_two<L, P>(
@@ -178,6 +189,9 @@ impl Balancer {
         on_the_way.or_else(|| self.least_connections(turn(), eligible))
     }
 }
+
+/// Turns of a round that one request may look at before it looks at each backend once.
+const TURNS_MAX: u64 = 512;
 
 /// Points of the ring that one request may look at. Where so many in a row cannot take it, few are
 /// left, and the least loaded of them does.

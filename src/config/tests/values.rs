@@ -208,7 +208,7 @@ fn clusters_that_share_addresses_at_the_cdn_are_a_warning() {
         let warnings = load_file(&yaml).unwrap().warnings;
         assert_eq!(warnings.len(), expected, "{clusters}");
         for warning in warnings {
-            assert_eq!(warning.line_and_column(), Some((1, 44)));
+            assert_eq!(warning.line_and_column(), Some((1, 45)));
             let text = warning.to_string();
             assert!(
                 text.starts_with("warning: several clusters share the CDN's addresses"),
