@@ -2,18 +2,20 @@
 //! date.
 //!
 //! A name is also looked up again when a backend of it fails, as it may be at another address by now:
-//! once a second at most. A name whose look-up fails keeps its last good addresses.
+//! once a second at most. A name whose look-up fails keeps its last good addresses. Of a name with
+//! IPv4 and IPv6 addresses, those of the family are used that takes connections.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
 use tokio::{
+    net::TcpStream,
     sync::{Notify, mpsc, watch},
-    task::AbortHandle,
-    time::{Duration, Instant, sleep, sleep_until},
+    task::{AbortHandle, JoinSet},
+    time::{Duration, Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -28,16 +30,32 @@ pub(super) struct Names {
     shared: Arc<Shared>,
     /// Made when the first name is there.
     resolver: Option<Arc<Resolver>>,
-    followed: HashMap<String, Followed>,
+    followed: HashMap<Named, Followed>,
     resolved: mpsc::Sender<Resolved>,
     /// The longest that an answer is used.
     ttl_max: watch::Sender<Duration>,
 }
 
+/// A name and a port: which of its addresses take connections may differ from port to port.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Named {
+    host: String,
+    port: u16,
+}
+
+impl Named {
+    fn of(backend: &BackendAddr) -> Self {
+        Self {
+            host: backend.host.clone(),
+            port: backend.port,
+        }
+    }
+}
+
 /// A look-up that came back with something new, or for the first time.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    host: String,
+    named: Named,
     /// `None` if it failed.
     addrs: Option<Vec<IpAddr>>,
 }
@@ -77,19 +95,19 @@ impl Names {
     }
 
     /// Looks a name up again, as one of its backends failed.
-    pub(super) fn ask_again(&self, host: &str) {
-        if let Some(followed) = self.followed.get(host) {
+    pub(super) fn ask_again(&self, backend: &BackendAddr) {
+        if let Some(followed) = self.followed.get(&Named::of(backend)) {
             followed.again.notify_one();
         }
     }
 
-    /// Follows these hosts and no others.
-    pub(super) fn follow<'a>(&mut self, hosts: impl Iterator<Item = &'a str>) {
-        let hosts: Vec<&str> = hosts.collect();
-        self.followed
-            .retain(|host, _| hosts.contains(&host.as_str()));
-        for host in hosts {
-            if self.followed.contains_key(host) {
+    /// Follows the names of these backends and no others.
+    pub(super) fn follow<'a>(&mut self, backends: impl Iterator<Item = &'a BackendAddr>) {
+        let named = backends.filter(|backend| backend.ip().is_none());
+        let wanted: HashSet<Named> = named.map(Named::of).collect();
+        self.followed.retain(|named, _| wanted.contains(named));
+        for named in wanted {
+            if self.followed.contains_key(&named) {
                 continue;
             }
             let resolver = self
@@ -99,7 +117,7 @@ impl Names {
             let follower = Follower {
                 again: Arc::clone(&again),
                 ttl_max: self.ttl_max.subscribe(),
-                host: host.to_owned(),
+                named: named.clone(),
                 shared: Arc::clone(&self.shared),
                 resolver: Arc::clone(resolver),
                 resolved: self.resolved.clone(),
@@ -110,18 +128,18 @@ impl Names {
                 again,
                 task: tokio::spawn(follower.run()).abort_handle(),
             };
-            self.followed.insert(host.to_owned(), followed);
+            self.followed.insert(named, followed);
         }
     }
 
     /// Notes what a look-up found.
     pub(super) fn note(&mut self, resolved: Resolved) {
-        let Some(followed) = self.followed.get_mut(&resolved.host) else {
+        let Some(followed) = self.followed.get_mut(&resolved.named) else {
             return;
         };
         followed.asked = true;
         if let Some(addrs) = resolved.addrs {
-            let host = &resolved.host;
+            let host = &resolved.named.host;
             tracing::info!(%host, ?addrs, "name has new addresses");
             followed.addrs = addrs;
         }
@@ -137,7 +155,7 @@ impl Names {
         let ips = match backend.ip() {
             Some(ip) => vec![ip],
             None => {
-                let followed = self.followed.get(&backend.host);
+                let followed = self.followed.get(&Named::of(backend));
                 followed.map_or_else(Vec::new, |followed| followed.addrs.clone())
             }
         };
@@ -148,7 +166,7 @@ impl Names {
 
 /// Looks one name up, again and again.
 struct Follower {
-    host: String,
+    named: Named,
     shared: Arc<Shared>,
     resolver: Arc<Resolver>,
     resolved: mpsc::Sender<Resolved>,
@@ -162,12 +180,12 @@ impl Follower {
         let mut first = true;
         let mut pause = RETRY_AFTER;
         loop {
-            let looked_up = self.resolver.lookup(&self.host).await;
+            let looked_up = self.resolver.lookup(&self.named.host).await;
             let was_first = std::mem::take(&mut first);
             let again_after = match looked_up {
                 Ok(Answer { addrs, valid_for }) => {
                     pause = RETRY_AFTER;
-                    let addrs = of_one_family(addrs);
+                    let addrs = of_one_family(addrs, self.named.port, known.as_deref()).await;
                     if known.as_ref() != Some(&addrs) {
                         known = Some(addrs.clone());
                         self.tell(Some(addrs)).await;
@@ -175,8 +193,8 @@ impl Follower {
                     valid_for.min(*self.ttl_max.borrow())
                 }
                 Err(error) => {
-                    self.shared.name_lookups.failed(&self.host);
-                    let (host, kept) = (&self.host, known.is_some());
+                    self.shared.name_lookups.failed(&self.named.host);
+                    let (host, kept) = (&self.named.host, known.is_some());
                     if pause == RETRY_AFTER {
                         tracing::warn!(%host, %error, kept, "name cannot be looked up");
                     }
@@ -209,22 +227,47 @@ impl Follower {
 
     async fn tell(&self, addrs: Option<Vec<IpAddr>>) {
         let resolved = Resolved {
-            host: self.host.clone(),
+            named: self.named.clone(),
             addrs,
         };
         let _stopping = self.resolved.send(resolved).await;
     }
 }
 
-/// IPv4 addresses where there are any: a host with both kinds is one backend, not two, and what
-/// listens on `localhost` often listens on 127.0.0.1 only.
-fn of_one_family(addrs: Vec<IpAddr>) -> Vec<IpAddr> {
-    match addrs.iter().any(IpAddr::is_ipv4) {
-        true => addrs.into_iter().filter(IpAddr::is_ipv4).collect(),
-        false => addrs,
+/// The addresses of one family: a host with both kinds is one backend, not two. Of both, the family
+/// that takes connections, IPv4 first; of none, the family that is in use.
+async fn of_one_family(addrs: Vec<IpAddr>, port: u16, known: Option<&[IpAddr]>) -> Vec<IpAddr> {
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addrs.into_iter().partition(IpAddr::is_ipv4);
+    if v4.is_empty() {
+        return v6;
+    }
+    let is_v6_known = known.is_some_and(|known| known.iter().any(IpAddr::is_ipv6));
+    if v6.is_empty() || takes_connections(&v4, port).await {
+        return v4;
+    }
+    match is_v6_known || takes_connections(&v6, port).await {
+        true => v6,
+        false => v4,
     }
 }
 
+/// Whether one of the first few addresses takes a connection within a second.
+async fn takes_connections(ips: &[IpAddr], port: u16) -> bool {
+    let mut attempts = JoinSet::new();
+    for &ip in ips.iter().take(ATTEMPTS_MAX) {
+        attempts.spawn(timeout(ATTEMPT_TIME_MAX, TcpStream::connect((ip, port))));
+    }
+    while let Some(attempt) = attempts.join_next().await {
+        if matches!(attempt, Ok(Ok(Ok(_)))) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Addresses of a family that are tried. Where the first few are all down, so is the rest.
+const ATTEMPTS_MAX: usize = 4;
+const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A name that appears late is found within that time.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(4);
@@ -232,3 +275,90 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(4);
 /// may fail at once.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        config::{Config, Environment, Flags, Scheme},
+        control::resolver::testing::NameServer,
+        state::{OpenFiles, Snapshot},
+    };
+
+    fn shared() -> Arc<Shared> {
+        let flags = Flags {
+            cdn_host: Some("cdn".to_owned()),
+            ..Flags::default()
+        };
+        let config = Config::load(&flags, &Environment::default()).unwrap();
+        let snapshot = Snapshot::new(&config, Vec::new(), Vec::new());
+        Shared::new(snapshot, 1, None, OpenFiles::within(128))
+    }
+
+    /// Follows one name, and returns what it is told of it.
+    fn follow(
+        server: &NameServer,
+        host: &str,
+        port: u16,
+    ) -> (Names, BackendAddr, mpsc::Receiver<Resolved>) {
+        let (sender, resolved) = mpsc::channel(8);
+        let mut names = Names::new(shared(), sender);
+        names.resolver = Some(Arc::new(server.resolver()));
+        // What is found is to hold for the whole test.
+        names.keep_for(Duration::from_secs(300));
+        let backend = BackendAddr {
+            scheme: Scheme::Http,
+            host: host.to_owned(),
+            port,
+        };
+        names.follow([&backend].into_iter());
+        (names, backend, resolved)
+    }
+
+    async fn next(resolved: &mut mpsc::Receiver<Resolved>) -> Vec<String> {
+        let resolved = timeout(Duration::from_secs(10), resolved.recv()).await;
+        let addrs = resolved.unwrap().unwrap().addrs.unwrap();
+        addrs.iter().map(ToString::to_string).collect()
+    }
+
+    /// A container that is created again has another address long before its old one's time to live
+    /// is over.
+    #[tokio::test]
+    async fn a_name_is_looked_up_again_when_its_backend_fails() {
+        let server = NameServer::start().await;
+        let (names, backend, mut resolved) = follow(&server, "moves.test", 80);
+        assert_eq!(next(&mut resolved).await, ["192.0.2.1"]);
+        names.ask_again(&backend);
+        assert_eq!(next(&mut resolved).await, ["192.0.2.2"]);
+    }
+
+    #[tokio::test]
+    async fn of_both_families_the_one_that_takes_connections_is_used() {
+        let server = NameServer::start().await;
+        let v6 = TcpListener::bind("[::1]:0").await.unwrap();
+        let port = v6.local_addr().unwrap().port();
+        let (names, backend, mut resolved) = follow(&server, "local.test", port);
+        assert_eq!(next(&mut resolved).await, ["::1"]);
+        // The server listens on the other family from now on.
+        drop(v6);
+        let v4 = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        names.ask_again(&backend);
+        assert_eq!(next(&mut resolved).await, ["127.0.0.1"]);
+        drop(v4);
+    }
+
+    #[tokio::test]
+    async fn of_two_families_without_connections_the_one_in_use_stays() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        drop(taken);
+        let [v4, v6]: [IpAddr; 2] = ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+        for (known, expected) in [(None, v4), (Some([v4]), v4), (Some([v6]), v6)] {
+            let known = known.as_ref().map(<[IpAddr; 1]>::as_slice);
+            let addrs = of_one_family(vec![v4, v6], port, known).await;
+            assert_eq!(addrs, [expected]);
+        }
+    }
+}

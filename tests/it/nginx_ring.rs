@@ -83,10 +83,7 @@ impl Drop for Nginx {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_key_goes_where_nginx_sends_it() {
     let backends = join_all(NAMES.map(RecordingBackend::replying)).await;
-    let ports: Vec<u16> = backends
-        .iter()
-        .map(|backend| backend.addr.port())
-        .collect();
+    let ports: Vec<u16> = backends.iter().map(|backend| backend.addr.port()).collect();
     for weights in [[1, 1, 1, 1], [2, 2, 2, 2], [10, 20, 30, 40], [1, 2, 3, 4]] {
         let directory = tempfile::tempdir().unwrap();
         let weighted: Vec<(u16, u16)> = ports.iter().copied().zip(weights).collect();

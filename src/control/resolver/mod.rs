@@ -271,4 +271,6 @@ const SETTINGS_FILE: &str = "/etc/resolv.conf";
 const HOSTS_FILE: &str = "/etc/hosts";
 
 #[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
 mod tests;

@@ -107,10 +107,8 @@ impl Upstreams {
         ttl_max: Duration,
     ) -> Vec<Upstream> {
         self.names.keep_for(ttl_max);
-        let hosts = configs.iter().flat_map(|config| &config.backends);
-        let names = hosts.filter(|backend| backend.addr.ip().is_none());
-        self.names
-            .follow(names.map(|backend| backend.addr.host.as_str()));
+        let backends = configs.iter().flat_map(|config| &config.backends);
+        self.names.follow(backends.map(|backend| &backend.addr));
         let before = self.shared.snapshot.load_full();
         let mut upstreams = Vec::with_capacity(configs.len());
         for config in configs {

@@ -34,7 +34,7 @@ impl Upstreams {
         }
         if verdict.failure.is_some() {
             // It may be at another address by now.
-            self.names.ask_again(&backend.name.host);
+            self.names.ask_again(&backend.name);
         }
         match (&verdict.failure, flipped) {
             (None, true) => {
@@ -67,7 +67,7 @@ impl Upstreams {
                 let stats = &member.backend.stats;
                 let failures = stats.failures_in_a_row();
                 if failures >= policy.consecutive_failures.get() {
-                    self.names.ask_again(&member.backend.name.host);
+                    self.names.ask_again(&member.backend.name);
                 }
                 if failures < policy.consecutive_failures.get()
                     || !may_eject(upstream, member, policy)
