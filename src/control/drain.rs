@@ -61,6 +61,13 @@ impl Progress {
 
 /// Goes through the phases of a stop, up to its end. Takes at most `lame_duck + timeout`.
 pub(super) async fn drain(shared: &Shared, phase: &PhaseSender, limits: &Drain) {
+    let at_most = limits.lame_duck + limits.timeout;
+    tracing::info!(
+        in_flight = shared.calls_in_flight(),
+        connections = shared.open_connections(),
+        ?at_most,
+        "stopping"
+    );
     enter(phase, Phase::LameDuck);
     let lame_duck_over = Instant::now() + limits.lame_duck;
     let no_new_connection = quiet(limits.quiet, || connections_accepted(shared));
@@ -85,7 +92,7 @@ pub(super) async fn drain(shared: &Shared, phase: &PhaseSender, limits: &Drain) 
 }
 
 fn enter(phase: &PhaseSender, next: Phase) {
-    tracing::info!(phase = ?next, "stopping");
+    tracing::debug!(phase = ?next, "next phase of the stop");
     phase.send_replace(next);
 }
 

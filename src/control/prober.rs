@@ -12,7 +12,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     time::{sleep, timeout},
 };
 use tonic_health::pb::{
@@ -35,6 +35,8 @@ pub(super) struct Prober {
     /// What earlier probes found, if there were any.
     pub(super) known: Option<Health>,
     pub(super) verdicts: mpsc::Sender<Verdict>,
+    /// Bounds the probes at a time, over all backends.
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// What is thought of a backend now: told after the first probe, and at each change.
@@ -88,6 +90,8 @@ impl Prober {
     }
 
     async fn probe(&self) -> Result<(), ProbeFailure> {
+        // The time waited is no fault of the backend's.
+        let _place = self.places.acquire().await;
         let probe = async {
             match &self.check.probe {
                 Probe::Tcp => self.dial().await.map(drop),

@@ -69,7 +69,7 @@ pub(in crate::data) fn services(yaml: &str) -> Rc<Services> {
         settings: http.clone().into(),
     });
     let upstreams = config.upstreams.iter().zip(0..);
-    let upstreams = upstreams.map(|(upstream, id)| Upstream::new(id, upstream.clone().into()));
+    let upstreams = upstreams.map(|(upstream, id)| Upstream::new(id, upstream.clone().into(), 1));
     let snapshot = Snapshot::new(&config, http.collect(), upstreams.collect());
     let shared = Shared::new(snapshot, 1, None, OpenFiles::within(1024));
     let (alive, _unused) = mpsc::channel(1);

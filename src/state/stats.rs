@@ -7,7 +7,7 @@
 
 use crate::{
     redirect::{RejectReason, Target},
-    state::{Cause, CloseCause, Counter, DurationHistogram},
+    state::{Cause, CloseCause, Counter, DurationHistogram, ResponseStats},
 };
 
 /// Counts that one worker writes and the control plane reads.
@@ -21,10 +21,8 @@ pub struct WorkerStats {
     rejected: [Counter; RejectReason::ALL.len()],
     /// Time from a call's head to its answer.
     pub call_duration: DurationHistogram,
-    /// Time from a forwarded request's head to its response's.
-    pub request_duration: DurationHistogram,
-    /// Responses of the HTTP load balancer, by the first digit of their status.
-    responses: [Counter; 6],
+    /// Responses of the HTTP load balancer to requests that no upstream was chosen for.
+    pub unrouted: ResponseStats,
     /// Requests that went wrong, by [`Cause`].
     faults: [Counter; Cause::ALL.len()],
     /// Second attempts, by what became of the first.
@@ -57,11 +55,6 @@ impl WorkerStats {
     /// The counter of calls refused for one reason.
     pub fn rejected(&self, reason: RejectReason) -> &Counter {
         &self.rejected[reason as usize]
-    }
-
-    /// The counter of responses whose status has this first digit.
-    pub fn responses_of_class(&self, class: u16) -> &Counter {
-        &self.responses[usize::from(class.min(5))]
     }
 
     /// The counter of requests that went wrong for one reason.

@@ -14,7 +14,7 @@ use crate::{
     balance::{Balancer, HashRing, Policy},
     config::{self, AdminState, Scheme, WhenAllDown},
     retry::RetryBudget,
-    state::{Backend, Queue},
+    state::{Backend, Queue, ResponseStats},
 };
 
 /// A named group of backends, with those folded into the balancer that may take requests now.
@@ -35,6 +35,8 @@ pub struct Upstream {
     balancer: Arc<Balancer>,
     ring: Option<Arc<HashRing>>,
     cursor: Arc<Cursor>,
+    /// One for each worker. Stays over reloads.
+    responses: Arc<[ResponseStats]>,
     is_unprobed: bool,
 }
 
@@ -68,8 +70,8 @@ pub enum Pick<'a> {
 }
 
 impl Upstream {
-    /// An upstream of which nothing is available yet.
-    pub fn new(id: usize, settings: Arc<config::Upstream>) -> Self {
+    /// An upstream of which nothing is available yet, for this number of workers.
+    pub fn new(id: usize, settings: Arc<config::Upstream>, workers: usize) -> Self {
         let speaks_tls = settings
             .backends
             .iter()
@@ -84,8 +86,27 @@ impl Upstream {
             balancer: Arc::default(),
             ring: None,
             cursor: Arc::default(),
+            responses: (0..workers).map(|_| ResponseStats::default()).collect(),
             is_unprobed: false,
         }
+    }
+
+    /// What a worker has counted of the responses.
+    ///
+    /// # Panics
+    ///
+    /// If there is no worker of that index, which only our own start could get wrong.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "indices are given out by `app` alone"
+    )]
+    pub fn responses(&self, worker: usize) -> &ResponseStats {
+        &self.responses[worker]
+    }
+
+    /// What all workers have counted of the responses.
+    pub fn all_responses(&self) -> &[ResponseStats] {
+        &self.responses
     }
 
     /// The same upstream with other settings. Members, round-robin position and queue stay.
@@ -98,7 +119,8 @@ impl Upstream {
             members: Arc::clone(&self.members),
             balancer: Arc::clone(&self.balancer),
             ring: self.ring.clone(),
-            ..Self::new(self.id, settings)
+            responses: Arc::clone(&self.responses),
+            ..Self::new(self.id, settings, 0)
         }
     }
 
@@ -273,7 +295,7 @@ mod tests {
         let backends = (1..=3).map(|port| WeightedBackend::new(addr(port)));
         let mut settings = config::Upstream::new("app", backends.collect());
         change(&mut settings);
-        let upstream = Upstream::new(0, Arc::new(settings));
+        let upstream = Upstream::new(0, Arc::new(settings), 1);
         let members = (10..)
             .zip(&upstream.settings.backends)
             .map(|(id, backend)| {

@@ -71,7 +71,8 @@ async fn requests_take_turns_over_all_workers_and_connections() {
     );
     assert_eq!(app.metric(&name).await, 10);
     assert_eq!(
-        app.metric("weir_http_responses_total{class=\"2xx\"}").await,
+        app.metric("weir_http_responses_total{upstream=\"app\",class=\"2xx\"}")
+            .await,
         30
     );
 }

@@ -304,7 +304,9 @@ async fn a_stop_under_load_fails_no_request() {
     );
     let load = Load::start(&app, 8);
     eventually("load", async || {
-        app.metric("weir_http_responses_total{class=\"2xx\"}").await > 200
+        app.metric("weir_http_responses_total{upstream=\"app\",class=\"2xx\"}")
+            .await
+            > 200
     })
     .await;
     app.stop().await;

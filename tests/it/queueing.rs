@@ -143,7 +143,8 @@ async fn never_more_than_the_limit_are_in_flight() {
     join_all(clients).await;
     assert_eq!(most.load(Ordering::SeqCst), LIMIT);
     assert_eq!(
-        app.metric("weir_http_responses_total{class=\"2xx\"}").await,
+        app.metric("weir_http_responses_total{upstream=\"app\",class=\"2xx\"}")
+            .await,
         500
     );
     app.until_metric(QUEUE, 0).await;

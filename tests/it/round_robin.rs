@@ -91,7 +91,9 @@ async fn each_stretch_between_transitions_is_exact() {
             }
         }
     }
-    let answered = app.metric("weir_http_responses_total{class=\"2xx\"}").await;
+    let answered = app
+        .metric("weir_http_responses_total{upstream=\"app\",class=\"2xx\"}")
+        .await;
     assert_eq!(answered, total as u64);
 }
 

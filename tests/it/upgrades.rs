@@ -79,8 +79,11 @@ async fn bytes_flow_both_ways_once_both_sides_agreed() {
         head.contains("connection: upgrade\r\n") && head.contains("sec-websocket-key: key\r\n")
     );
     app.until_metric(UPGRADES, 1).await;
-    app.until_metric("weir_http_responses_total{class=\"1xx\"}", 1)
-        .await;
+    app.until_metric(
+        "weir_http_responses_total{upstream=\"app\",class=\"1xx\"}",
+        1,
+    )
+    .await;
     app.until_metric(IN_FLIGHT, 1).await;
     drop(client);
     app.until_metric(IN_FLIGHT, 0).await;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, info::Info},
     registry::Registry,
 };
@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod format;
+mod responses;
 mod upstreams;
 
 pub(super) use format::MetricsFormat;
@@ -46,6 +47,7 @@ impl Collector for Shards {
         self.redirects(&mut encoder)?;
         self.rejected(&mut encoder)?;
         self.calls(&mut encoder)?;
+        self.responses(&mut encoder)?;
         self.http(&mut encoder)?;
         self.upstreams(&mut encoder)?;
         self.connections(&mut encoder)?;
@@ -109,35 +111,13 @@ impl Shards {
         help: &str,
         histogram: impl Fn(&'a WorkerStats) -> &'a DurationHistogram,
     ) -> fmt::Result {
-        let mut counts = [0; DURATION_BOUNDS.len() + 1];
-        let mut sum = 0.0;
-        for worker in self.shared.workers() {
-            let histogram = histogram(&worker.stats);
-            sum += histogram.sum().as_secs_f64();
-            for (total, count) in counts.iter_mut().zip(histogram.counts()) {
-                *total += count;
-            }
-        }
-        let bounds = DURATION_BOUNDS
-            .iter()
-            .map(Duration::as_secs_f64)
-            .chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
+        let histograms = self.shared.workers().iter();
+        let histograms = histograms.map(|worker| histogram(&worker.stats));
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        write_histogram(metric, histograms)
     }
 
     fn http(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let classes = [("1xx", 1), ("2xx", 2), ("3xx", 3), ("4xx", 4), ("5xx", 5)];
-        let responses = classes
-            .map(|(label, class)| (label, self.sum(|stats| stats.responses_of_class(class))));
-        family(
-            encoder,
-            "http_responses",
-            "Responses of the HTTP load balancer",
-            "class",
-            responses,
-        )?;
         let faults = Cause::ALL.map(|cause| (cause.label(), self.sum(|stats| stats.faults(cause))));
         family(
             encoder,
@@ -157,11 +137,7 @@ impl Shards {
         )?;
         let help = "Connections that switched to another protocol";
         let metric = encoder.encode_descriptor("http_upgrades", help, None, MetricType::Counter)?;
-        ConstCounter::new(self.sum(|stats| &stats.upgrades)).encode(metric)?;
-        let help = "Time from a forwarded request's head to its response's";
-        self.durations(encoder, "http_request_duration_seconds", help, |stats| {
-            &stats.request_duration
-        })
+        ConstCounter::new(self.sum(|stats| &stats.upgrades)).encode(metric)
     }
 
     fn connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -247,6 +223,27 @@ impl Shards {
             last,
         )
     }
+}
+
+/// Writes the sum of some histograms.
+fn write_histogram<'a>(
+    mut metric: MetricEncoder<'_>,
+    histograms: impl Iterator<Item = &'a DurationHistogram>,
+) -> fmt::Result {
+    let mut counts = [0; DURATION_BOUNDS.len() + 1];
+    let mut sum = 0.0;
+    for histogram in histograms {
+        sum += histogram.sum().as_secs_f64();
+        for (total, count) in counts.iter_mut().zip(histogram.counts()) {
+            *total += count;
+        }
+    }
+    let bounds = DURATION_BOUNDS
+        .iter()
+        .map(Duration::as_secs_f64)
+        .chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+    metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
 }
 
 /// Writes a counter with one label.

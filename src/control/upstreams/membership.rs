@@ -25,7 +25,7 @@ impl Upstreams {
             Some(old) => old.with_settings(settings),
             None => {
                 self.upstreams_ever += 1;
-                Upstream::new(self.upstreams_ever, settings)
+                Upstream::new(self.upstreams_ever, settings, self.shared.workers().len())
             }
         };
         let mut members = Vec::new();
@@ -117,6 +117,7 @@ impl Upstreams {
             check,
             known: record.known.then_some(record.health),
             verdicts: self.verdict_sender.clone(),
+            places: Arc::clone(&self.probe_places),
         };
         record.prober = Some(tokio::spawn(prober.run()).abort_handle());
     }

@@ -206,8 +206,7 @@ impl Start<'_> {
                 (status, Some(row.cause), sent)
             }
         };
-        stats.responses_of_class(status / 100).increment();
-        stats.request_duration.record(self.now.elapsed());
+        stats.unrouted.record(status, self.now.elapsed());
         if let Some(record) = &mut self.record {
             record.answered(status, cause);
             record.sent(sent.unwrap_or(0) as u64);
@@ -256,9 +255,7 @@ impl Exchange {
         let asked = self.request.asked;
         let sent = refuse(turn, client, asked, fault, self.request_id(), is_last).unwrap_or(0);
         let status = if asked.is_grpc { 200 } else { row.status };
-        let stats = self.http.stats();
-        stats.responses_of_class(status / 100).increment();
-        stats.request_duration.record(self.clock.began().elapsed());
+        self.record_response(status);
         if let Some(record) = &mut self.record {
             record.answered(status, Some(row.cause));
             record.sent(sent as u64);
@@ -269,13 +266,16 @@ impl Exchange {
 
     /// Counts the head of a backend's response.
     pub(super) fn count_response(&mut self, status: u16, now: Instant) {
-        let stats = self.http.stats();
-        stats.responses_of_class(status / 100).increment();
-        stats.request_duration.record(self.clock.began().elapsed());
+        self.record_response(status);
         if let Some(record) = &mut self.record {
             record.responded(status, now);
         }
         self.settled = Settled::Responded;
+    }
+
+    fn record_response(&self, status: u16) {
+        let stats = self.upstream.get().responses(self.http.worker());
+        stats.record(status, self.clock.began().elapsed());
     }
 
     /// Ends the exchange's part in counts and log: in good order, or by a fault.

@@ -85,6 +85,11 @@ impl HttpWorker {
         }
     }
 
+    /// The index of this worker.
+    pub(super) fn worker(&self) -> usize {
+        self.context.index
+    }
+
     /// The counts of this worker.
     pub(super) fn stats(&self) -> &WorkerStats {
         &self.context.state().stats

@@ -32,8 +32,8 @@ pub(in crate::data) fn answer_unreadable(
     let stats = http.stats();
     stats.faults(row.cause).increment();
     let status = if asked.is_grpc { 200 } else { row.status };
-    stats.responses_of_class(status / 100).increment();
     let took = turn.now.saturating_duration_since(since);
+    stats.unrouted.record(status, took);
     http.log_entry(&Entry {
         time: SystemTime::now() - took,
         client: connection.peer.ip,
