@@ -120,6 +120,10 @@ fn answer(question: &[u8], asked: &Mutex<Vec<String>>) -> Option<Message> {
             0x2001, 0xdb8, 0, 0, 0, 0, 0, last,
         )))
     };
+    if let Some(data) = for_names(&name, kind, &asked.lock().unwrap()) {
+        add(&name, 600, data);
+        return Some(answer);
+    }
     match (name.as_str(), kind) {
         ("both.test.", RecordType::A) => {
             [2, 1, 2]
@@ -127,23 +131,6 @@ fn answer(question: &[u8], asked: &Mutex<Vec<String>>) -> Option<Message> {
                 .for_each(|last| add(&name, 60, v4(last)));
         }
         ("both.test.", RecordType::AAAA) => add(&name, 30, v6(1)),
-        // As a container's that was created again.
-        ("moves.test.", RecordType::A) => {
-            let is_first = asked
-                .lock()
-                .unwrap()
-                .iter()
-                .filter(|&asked| asked == "moves.test. A")
-                .count()
-                == 1;
-            add(&name, 600, v4(if is_first { 1 } else { 2 }));
-        }
-        ("local.test.", RecordType::A) => {
-            add(&name, 600, RData::A(rdata::A(Ipv4Addr::LOCALHOST)));
-        }
-        ("local.test.", RecordType::AAAA) => {
-            add(&name, 600, RData::AAAA(rdata::AAAA(Ipv6Addr::LOCALHOST)));
-        }
         ("short.test.", RecordType::A) => add(&name, 0, v4(1)),
         ("long.test.", RecordType::A) => add(&name, 86_400, v4(1)),
         ("one_family.test.", RecordType::A) => add(&name, 60, v4(1)),
@@ -178,4 +165,22 @@ fn answer(question: &[u8], asked: &Mutex<Vec<String>>) -> Option<Message> {
         _ => answer.metadata.response_code = ResponseCode::NXDomain,
     }
     Some(answer)
+}
+
+/// What the tests of `names` look up.
+fn for_names(name: &str, kind: RecordType, asked: &[String]) -> Option<RData> {
+    let v4 = |addr| Some(RData::A(rdata::A(addr)));
+    match (name, kind) {
+        // As a container's that was created again.
+        ("moves.test.", RecordType::A) => {
+            let questions = asked
+                .iter()
+                .filter(|asked| *asked == "moves.test. A")
+                .count();
+            v4(Ipv4Addr::new(192, 0, 2, if questions == 1 { 1 } else { 2 }))
+        }
+        ("local.test.", RecordType::A) => v4(Ipv4Addr::LOCALHOST),
+        ("local.test.", RecordType::AAAA) => Some(RData::AAAA(rdata::AAAA(Ipv6Addr::LOCALHOST))),
+        _ => None,
+    }
 }

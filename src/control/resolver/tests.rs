@@ -189,3 +189,18 @@ fn hosts_files_are_read_as_libc_does() {
         check(host, &[]);
     }
 }
+
+/// A container's name servers change when it joins another network.
+#[test]
+fn other_settings_of_the_system_are_followed() {
+    let resolver = Resolver {
+        dns: Mutex::new(Arc::new(Dns::Libc)),
+        settings: Some(Mutex::new("nameserver 192.0.2.1".to_owned())),
+    };
+    let servers = || Arc::as_ptr(&resolver.dns.lock().unwrap());
+    let before = servers();
+    resolver.follow_settings("nameserver 192.0.2.1".to_owned());
+    assert_eq!(servers(), before);
+    resolver.follow_settings("nameserver 192.0.2.2".to_owned());
+    assert_ne!(servers(), before);
+}
