@@ -14,7 +14,7 @@ pub struct AccessLog {
 /// How a line is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LogFormat {
-    /// One JSON object a line, always with all keys: `time` (RFC 3339, UTC, microseconds),
+    /// One JSON object a line, always with all keys: `timestamp` (RFC 3339, UTC, microseconds),
     /// `client`, `method`, `target`, `protocol`, `host`, `status`, `body_bytes_sent`,
     /// `body_bytes_received`, `referer`, `user_agent`, `request_id`, `upstream`, `backend`,
     /// `attempts`, `cause`, `first_byte_seconds`, `total_seconds`. What is missing is `null`.

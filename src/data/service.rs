@@ -16,7 +16,7 @@ use crate::{
         exchange::{Begun, Exchange, HttpWorker, answer_unreadable},
         fault::Fault,
         outcome::Outcome,
-        redirect::{GrpcCall, GrpcRoutes, RedirectWorker},
+        redirect::{GrpcCall, GrpcRoutes, HttpStarted, JsonCall, RedirectWorker},
         stream::{Http2Stream, MessageStream, Turn, head_bytes, read_request},
     },
     listener::ServiceId,
@@ -92,6 +92,7 @@ pub(in crate::data) enum Service {
 pub(in crate::data) enum Call {
     Http(Box<Exchange>),
     Grpc(Box<GrpcCall>),
+    Json(Box<JsonCall>),
 }
 
 /// What became of a request at once.
@@ -111,9 +112,10 @@ impl Service {
         body: Framing,
     ) -> Started {
         match self {
-            Self::Redirect(redirect) => {
-                Started::Answered(redirect.answer(connection, turn, client))
-            }
+            Self::Redirect(redirect) => match redirect.start(connection, turn, client) {
+                HttpStarted::Answered(outcome) => Started::Answered(outcome),
+                HttpStarted::Json(call) => Started::Call(Call::Json(call)),
+            },
             Self::Http(http, listener) => {
                 match Exchange::begin(http, connection, *listener, turn, client, body) {
                     Begun::Exchange(exchange) => Started::Call(Call::Http(exchange)),
@@ -219,6 +221,7 @@ impl Call {
         match self {
             Self::Http(exchange) => exchange.poll(turn, client),
             Self::Grpc(call) => call.poll(turn).map(|()| Outcome::Done),
+            Self::Json(call) => call.poll(turn, client),
         }
     }
 
@@ -227,13 +230,14 @@ impl Call {
         match self {
             Self::Http(exchange) => Some(exchange.due()),
             Self::Grpc(call) => call.due(),
+            Self::Json(call) => Some(call.due()),
         }
     }
 
     /// Whether it may last as long as its connection, so that no drain waits for it.
     pub(in crate::data) fn is_watch(&self) -> bool {
         match self {
-            Self::Http(_) => false,
+            Self::Http(_) | Self::Json(_) => false,
             Self::Grpc(call) => call.is_watch(),
         }
     }

@@ -141,17 +141,17 @@ async fn faults_are_json() {
 #[tokio::test]
 async fn other_methods_are_not_allowed() {
     let app = TestApp::plain();
-    for method in ["POST", "PUT", "DELETE", "PATCH"] {
+    for method in ["PUT", "DELETE", "PATCH"] {
         let request = format!(
             "{method} /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
         let answer = http1(app.redirect, &request).await;
         assert!(
-            answer.0.contains("allow: GET, HEAD, OPTIONS\r\n"),
+            answer.0.contains("allow: GET, HEAD, POST, OPTIONS\r\n"),
             "{}",
             answer.0
         );
-        check_fault(answer, 405, "method not allowed; use GET");
+        check_fault(answer, 405, "method not allowed; use GET or POST");
     }
     let request =
         format!("HEAD /redirect?video={VIDEO} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -349,4 +349,102 @@ async fn pages_of_allowed_origins_may_read_every_answer() {
             );
         }
     }
+}
+
+fn post(body: &str, headers: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST /redirect HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+}
+
+#[tokio::test]
+async fn json_is_answered_in_json() {
+    let app = TestApp::plain();
+    let body = format!("{{\"video\":\"{VIDEO}\"}}");
+    for headers in [
+        "",
+        "Content-Type: application/json\r\n",
+        "Expect: 100-continue\r\n",
+    ] {
+        let (head, answer) = http1(app.redirect, &post(&body, headers)).await;
+        let (head, answer) = match head.starts_with("HTTP/1.1 100") {
+            true => answer.split_once("\r\n\r\n").unwrap(),
+            false => (head.as_str(), answer.as_str()),
+        };
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(
+            head.contains("content-type: application/json\r\n"),
+            "{head}"
+        );
+        assert!(
+            head.contains("access-control-allow-origin: *\r\n"),
+            "{head}"
+        );
+        assert_eq!(answer, format!("{{\"redirect\":\"{CDN}\"}}"));
+    }
+    // Two calls on one connection, the first in chunks.
+    let chunked = format!(
+        "POST /redirect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n{}",
+        body.len(),
+        post(&body, "")
+    );
+    let (_, rest) = http1(app.redirect, &chunked).await;
+    assert_eq!(rest.matches(CDN).count(), 2, "{rest}");
+    let client = GrpcClient::connect(app.redirect).await;
+    let request = Request::post("http://localhost/redirect").body(()).unwrap();
+    let (first, second) = body.split_at(9);
+    let parts = vec![
+        Bytes::copy_from_slice(first.as_bytes()),
+        Bytes::copy_from_slice(second.as_bytes()),
+    ];
+    let answer = client.try_call(request, parts).await.unwrap();
+    assert_eq!(answer.http_status, 200);
+    assert_eq!(
+        answer.body,
+        format!("{{\"redirect\":\"{CDN}\"}}").as_bytes()
+    );
+    assert_eq!(app.metric("weir_redirects_total{target=\"cdn\"}").await, 6);
+}
+
+#[tokio::test]
+async fn json_that_is_no_request_is_refused() {
+    let app = TestApp::plain();
+    let no_json = "the body is not {\"video\":\"URL\"} in JSON";
+    for (body, status, message) in [
+        ("", 400, no_json),
+        ("{", 400, no_json),
+        ("[]", 400, no_json),
+        ("{\"vide\":\"x\"}", 400, no_json),
+        ("{\"video\":1}", 400, no_json),
+        ("{}", 400, "video URL is empty"),
+        ("{\"video\":null}", 400, "video URL is empty"),
+        (
+            "{\"video\":\"ftp://x\"}",
+            400,
+            "video URL must begin with http:// or https://",
+        ),
+    ] {
+        check_fault(http1(app.redirect, &post(body, "")).await, status, message);
+    }
+    let long = format!("{{\"video\":\"{}\"}}", "x".repeat(65_536));
+    check_fault(
+        http1(app.redirect, &post(&long, "")).await,
+        413,
+        "message is longer than 65536 bytes",
+    );
+}
+
+/// A body that does not come must not hold a connection.
+#[tokio::test]
+async fn json_that_does_not_come_is_given_up() {
+    let app = TestApp::start("  call_timeout: 100ms\n", "");
+    let request = "POST /redirect HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{";
+    check_fault(
+        http1(app.redirect, request).await,
+        408,
+        "no whole body within 100ms",
+    );
+    let reason = "weir_redirect_rejected_total{reason=\"deadline_exceeded\"}";
+    assert_eq!(app.metric(reason).await, 1);
 }

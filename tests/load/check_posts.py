@@ -38,7 +38,7 @@ statuses, lost, last = Counter(), Counter(), 0.0
 for target, entry in requests.items():
     status, backend = entry["status"], entry["backend"]
     statuses[status] += 1
-    began = datetime.fromisoformat(entry["time"].replace("Z", "+00:00")).timestamp() - float(killed_at)
+    began = datetime.fromisoformat(entry["timestamp"].replace("Z", "+00:00")).timestamp() - float(killed_at)
     if status == 200:
         if deliveries.get(target) != [backend]:
             faults.append(f"answered by {backend}, delivered to {deliveries.get(target)}: {entry}")

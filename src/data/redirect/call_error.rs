@@ -23,6 +23,9 @@ pub(in crate::data) enum CallError {
     SecondMessage,
     #[error("call took longer than {timeout:?}")]
     DeadlineExceeded { timeout: Duration },
+    /// Over HTTP.
+    #[error("no whole body within {timeout:?}")]
+    SlowBody { timeout: Duration },
     /// The client gave up before its message was whole; it never sees this.
     #[error("call was cancelled")]
     Cancelled,
@@ -39,7 +42,7 @@ pub(in crate::data) enum CallError {
     NotFound,
     #[error("no such method; the service has Redirect")]
     UnknownMethod,
-    #[error("method not allowed; use GET")]
+    #[error("method not allowed; use GET or POST")]
     MethodNotAllowed,
     /// A gRPC path without a gRPC request.
     #[error("gRPC needs HTTP/2 and the content-type application/grpc")]
@@ -71,6 +74,7 @@ impl CallError {
             Self::DeadlineExceeded { .. } => {
                 (504, Code::DeadlineExceeded, Reason::DeadlineExceeded)
             }
+            Self::SlowBody { .. } => (408, Code::DeadlineExceeded, Reason::DeadlineExceeded),
             Self::Cancelled => (408, Code::Cancelled, Reason::Cancelled),
             Self::NotConfigured => (503, Code::Unavailable, Reason::NotConfigured),
             Self::BadRequest(_) | Self::BadHost(_) => {

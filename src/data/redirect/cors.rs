@@ -47,7 +47,10 @@ impl CorsAnswer {
             return;
         }
         for (name, value) in [
-            (&b"access-control-allow-methods"[..], &b"GET, HEAD"[..]),
+            (
+                &b"access-control-allow-methods"[..],
+                &b"GET, HEAD, POST"[..],
+            ),
             (b"access-control-allow-headers", b"*"),
             // Chromium keeps it for no longer than two hours.
             (b"access-control-max-age", b"7200"),

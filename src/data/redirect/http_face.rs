@@ -1,6 +1,6 @@
-//! `GET /redirect?video=URL` over HTTP/1.1 and HTTP/2.
+//! `GET /redirect?video=URL` over HTTP/1.1 and HTTP/2, and the way to `POST /redirect`.
 
-use std::{borrow::Cow, rc::Rc};
+use std::{borrow::Cow, rc::Rc, task::Poll};
 
 use http::Version;
 use percent_encoding::percent_decode_str;
@@ -10,7 +10,7 @@ use crate::{
         answer::{self, Asked, asks_to_keep},
         connection::Connection,
         outcome::{CallCount, Ending, Outcome},
-        redirect::{CallError, RedirectWorker, cors::CorsAnswer, send_json},
+        redirect::{ALLOWED, CallError, JsonCall, RedirectWorker, cors::CorsAnswer, send_json},
         stream::{MessageStream, Turn},
     },
     message::{Kind, RequestHead, ResponseHead, host_of},
@@ -18,8 +18,26 @@ use crate::{
 };
 
 impl RedirectWorker {
-    /// Answers the request whose head is in the scratch buffers.
-    pub(in crate::data) fn answer(
+    /// Starts to answer the request whose head is in the scratch buffers.
+    pub(in crate::data) fn start(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        turn: &mut Turn<'_, '_>,
+        client: &mut MessageStream,
+    ) -> HttpStarted {
+        let head = &turn.scratch.request;
+        let is_json = head.method() == b"POST" && head.path() == "/redirect";
+        if !is_json || host_of(head).is_err() {
+            return HttpStarted::Answered(self.answer(connection, turn, client));
+        }
+        let mut call = JsonCall::new(self, connection, turn, client);
+        match call.poll(turn, client) {
+            Poll::Ready(outcome) => HttpStarted::Answered(outcome),
+            Poll::Pending => HttpStarted::Json(Box::new(call)),
+        }
+    }
+
+    fn answer(
         self: &Rc<Self>,
         connection: &Connection,
         turn: &mut Turn<'_, '_>,
@@ -80,6 +98,14 @@ impl RedirectWorker {
     }
 }
 
+/// What became of a request at once.
+#[derive(Debug)]
+pub(in crate::data) enum HttpStarted {
+    Answered(Outcome),
+    /// Its body is not whole yet.
+    Json(Box<JsonCall>),
+}
+
 /// An answer that is no fault.
 enum Answer {
     /// Where the player fetches the video.
@@ -100,7 +126,7 @@ impl Answer {
             Self::Preflight => {
                 head.begin(204, b"", Version::HTTP_11);
                 let fields = head.fields_mut();
-                fields.push_as(Kind::Other, b"allow", b"GET, HEAD, OPTIONS");
+                fields.push_as(Kind::Other, b"allow", ALLOWED);
                 cors.write_preflight(fields);
             }
         }

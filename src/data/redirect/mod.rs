@@ -29,6 +29,7 @@ mod engine;
 mod grpc_call;
 mod grpc_routes;
 mod http_face;
+mod json_call;
 mod message;
 mod tonic_call;
 
@@ -37,6 +38,8 @@ use cors::CorsAnswer;
 pub use engine::Engine;
 pub(in crate::data) use grpc_call::GrpcCall;
 pub use grpc_routes::{GrpcRoutes, health_service};
+pub(in crate::data) use http_face::HttpStarted;
+pub(in crate::data) use json_call::JsonCall;
 
 /// The redirect service's part of one worker.
 #[derive(Debug)]
@@ -120,7 +123,10 @@ fn send_json(
     fields.push_as(Kind::Other, b"cache-control", b"no-store");
     cors.write(fields);
     if status == 405 {
-        fields.push_as(Kind::Other, b"allow", b"GET, HEAD, OPTIONS");
+        fields.push_as(Kind::Other, b"allow", ALLOWED);
     }
     answer::send(turn, client, asked, body.as_bytes(), is_last)
 }
+
+/// The methods of `/redirect`.
+const ALLOWED: &[u8] = b"GET, HEAD, POST, OPTIONS";

@@ -1,9 +1,9 @@
 //! The thread that writes the access log: the only one that ever waits for a disk or a pipe.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::fd::AsFd as _,
+    os::{fd::AsFd as _, unix::fs::FileTypeExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -218,7 +218,14 @@ impl Output {
 }
 
 fn open_to_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    let is_fifo = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    let mut options = OpenOptions::new();
+    match is_fifo {
+        // To open its writing end alone would wait for a reader.
+        true => options.read(true).write(true),
+        false => options.append(true).create(true),
+    };
+    options.open(path)
 }
 
 /// Long enough for a slow disk, short enough for a stop.
@@ -232,6 +239,26 @@ mod tests {
     };
 
     use super::*;
+
+    /// Before that, the process waited at its start until somebody read the log.
+    #[test]
+    fn a_pipe_without_a_reader_can_be_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let (sender, opened) = sync_channel(1);
+        let target = LogTarget::File(path.clone());
+        thread::spawn(move || sender.send(Output::open(&target)));
+        let mut output = opened
+            .recv_timeout(Duration::from_secs(10))
+            .unwrap()
+            .unwrap();
+        output.append(b"a line\n").unwrap();
+        let mut line = [0; 7];
+        File::open(&path).unwrap().read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"a line\n");
+    }
 
     #[test]
     fn a_torn_line_does_not_spoil_the_next() {

@@ -114,7 +114,7 @@ fn push_word_or_dash(out: &mut Vec<u8>, word: &str) {
 
 fn push_json(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
     let (second, micros) = timestamp.rfc3339(entry.time);
-    out.extend_from_slice(b"{\"time\":\"");
+    out.extend_from_slice(b"{\"timestamp\":\"");
     out.extend_from_slice(second);
     push_micros(out, micros);
     out.extend_from_slice(b"Z\",\"client\":\"");

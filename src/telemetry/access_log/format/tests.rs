@@ -111,12 +111,12 @@ fn json_has_all_keys() {
     check(
         LogFormat::Json,
         &entry(),
-        r#"{"time":"2026-11-20T12:00:00.000042Z","client":"192.0.2.1","method":"GET","target":"/a?b=c","protocol":"HTTP/1.1","host":"example.org","status":200,"body_bytes_sent":1234,"body_bytes_received":0,"referer":"http://a/","user_agent":"curl/8","request_id":"r-1","upstream":"web","backend":"10.0.0.1:80","attempts":2,"failed_attempts":[{"backend":"10.0.0.2:80","cause":"connect_refused"}],"cause":"ok","first_byte_seconds":0.001500,"total_seconds":2.000001}"#,
+        r#"{"timestamp":"2026-11-20T12:00:00.000042Z","client":"192.0.2.1","method":"GET","target":"/a?b=c","protocol":"HTTP/1.1","host":"example.org","status":200,"body_bytes_sent":1234,"body_bytes_received":0,"referer":"http://a/","user_agent":"curl/8","request_id":"r-1","upstream":"web","backend":"10.0.0.1:80","attempts":2,"failed_attempts":[{"backend":"10.0.0.2:80","cause":"connect_refused"}],"cause":"ok","first_byte_seconds":0.001500,"total_seconds":2.000001}"#,
     );
     check(
         LogFormat::Json,
         &bare(),
-        r#"{"time":"2026-11-20T12:00:00.000042Z","client":"2001:db8::1","method":"GET","target":"/a?b=c","protocol":"HTTP/2.0","host":null,"status":200,"body_bytes_sent":1234,"body_bytes_received":0,"referer":null,"user_agent":null,"request_id":null,"upstream":null,"backend":null,"attempts":0,"failed_attempts":[],"cause":"no_route","first_byte_seconds":null,"total_seconds":2.000001}"#,
+        r#"{"timestamp":"2026-11-20T12:00:00.000042Z","client":"2001:db8::1","method":"GET","target":"/a?b=c","protocol":"HTTP/2.0","host":null,"status":200,"body_bytes_sent":1234,"body_bytes_received":0,"referer":null,"user_agent":null,"request_id":null,"upstream":null,"backend":null,"attempts":0,"failed_attempts":[],"cause":"no_route","first_byte_seconds":null,"total_seconds":2.000001}"#,
     );
 }
 
