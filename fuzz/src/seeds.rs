@@ -155,3 +155,68 @@ pub const HTTP_WORDS: &[&str] = &[
     ";a=\"b\"",
     "A: b\r\n",
 ];
+
+/// Paths of requests in all their spellings.
+pub const PATHS: &[&str] = &[
+    "/",
+    "/a/b.m3u8",
+    "//a/./b/../c/",
+    "/%61dmin/%2e%2e/x",
+    "/a%2Fb/%25/%C3%A9",
+    "/../x",
+    "/a/.../b..",
+];
+
+/// Every key there is, and a file with faults.
+pub const CONFIGS: &[&str] = &[
+    include_str!("../../config/example.yaml"),
+    include_str!("../../config/balancer.yaml"),
+    include_str!("../../examples/everything.yaml"),
+    "port: 8080\nbackends: [http://a, { url: http://b, weight: 3 }]\nx-anchor: &a { interval: 1s }\nhealth_check: *a\n",
+    "redirect:\n  cdn_hots: a\nworkers: 0x1F\nworkers: ${N}\nhttp: [{ listen: \":80\" }]\n",
+];
+
+/// What YAML and the reader treat differently.
+pub const YAML_WORDS: &[&str] = &[
+    ":",
+    ": ",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "&a ",
+    "*a",
+    "<<: ",
+    "!!str ",
+    "|\n",
+    ">\n",
+    "\"",
+    "'",
+    "#",
+    "---\n",
+    "...\n",
+    "~",
+    "null",
+    "true",
+    "off",
+    "0x1F",
+    "1_0",
+    "1.10",
+    ".inf",
+    "${",
+    "${A:-b}",
+    "$${",
+    "\t",
+    "\n  ",
+    "\u{feff}",
+    "\u{e9}",
+    "upstreams",
+    "backends",
+    "health_check",
+    "10s",
+    "50%",
+    "10MiB",
+    "http://a",
+];

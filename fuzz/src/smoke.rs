@@ -15,6 +15,8 @@ struct Smoke {
     words: &'static [&'static str],
     /// Returns how many readers accepted the input.
     check: fn(&[u8]) -> usize,
+    /// How much longer it takes than the fastest, so that all take about as long.
+    cost: u32,
 }
 
 const SMOKES: &[Smoke] = &[
@@ -23,24 +25,46 @@ const SMOKES: &[Smoke] = &[
         seeds: seeds::VIDEO_URLS,
         words: seeds::URL_WORDS,
         check: |bytes| checks::redirect::redirect_is_never_open(&String::from_utf8_lossy(bytes)),
+        cost: 1,
     },
     Smoke {
         name: "request heads",
         seeds: seeds::REQUESTS,
         words: seeds::HTTP_WORDS,
         check: |bytes| checks::request_head::request_has_one_reading(bytes).into(),
+        cost: 1,
     },
     Smoke {
         name: "response heads",
         seeds: seeds::RESPONSES,
         words: seeds::HTTP_WORDS,
         check: |bytes| checks::response_head::response_has_one_reading(bytes).into(),
+        cost: 1,
     },
     Smoke {
         name: "chunked bodies",
         seeds: seeds::CHUNKED_BODIES,
         words: seeds::HTTP_WORDS,
         check: |bytes| checks::chunked_body::body_has_one_reading(bytes).into(),
+        cost: 1,
+    },
+    Smoke {
+        name: "paths",
+        seeds: seeds::PATHS,
+        words: seeds::URL_WORDS,
+        check: |bytes| {
+            checks::normal_path::path_has_one_normal_form(&String::from_utf8_lossy(bytes)).into()
+        },
+        cost: 1,
+    },
+    Smoke {
+        name: "configurations",
+        seeds: seeds::CONFIGS,
+        words: seeds::YAML_WORDS,
+        check: |bytes| {
+            checks::config::config_has_places_for_its_faults(&String::from_utf8_lossy(bytes)).into()
+        },
+        cost: 30,
     },
 ];
 
@@ -49,7 +73,7 @@ fn main() {
         .nth(1)
         .map_or(1_500_000, |text| text.parse().expect("a number"));
     for smoke in SMOKES {
-        smoke.run(mutations);
+        smoke.run(mutations / smoke.cost);
     }
 }
 

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{config::overrides::Overrides, redirect::RedirectPolicy};
+use crate::{
+    config::{diagnostic::SourceFile, document::Document, overrides::Overrides},
+    redirect::RedirectPolicy,
+};
 
 mod access_log;
 mod cors;
@@ -207,7 +210,32 @@ impl Config {
     ///
     /// Every fault found, each with its place.
     pub fn check(flags: &Flags, environment: &Environment) -> Result<Checked, ConfigErrors> {
-        let mut document = document::read(path(flags, environment))?;
+        let document = document::read(path(flags, environment))?;
+        Self::check_document(document, flags, environment)
+    }
+
+    /// As [`Config::check`], of a file with this text.
+    ///
+    /// # Errors
+    ///
+    /// Every fault found, each with its place.
+    pub fn check_text(
+        text: &str,
+        flags: &Flags,
+        environment: &Environment,
+    ) -> Result<Checked, ConfigErrors> {
+        let document = document::parse(SourceFile {
+            path: "weir.yaml".into(),
+            text: text.to_owned(),
+        })?;
+        Self::check_document(document, flags, environment)
+    }
+
+    fn check_document(
+        mut document: Document,
+        flags: &Flags,
+        environment: &Environment,
+    ) -> Result<Checked, ConfigErrors> {
         let expansion = variables::expand(&mut document, environment);
         let overrides = Overrides { flags, environment };
         let resolved = resolve::config(&document, expansion, overrides)?;

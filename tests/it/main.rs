@@ -24,6 +24,7 @@ mod control_plane;
 mod cut_responses;
 mod cut_uploads;
 mod differential;
+mod documents;
 mod drain;
 mod early_answers;
 mod ejection;

@@ -3,6 +3,8 @@
 //! main package.
 
 pub mod chunked_body;
+pub mod config;
+pub mod normal_path;
 pub mod redirect;
 pub mod request_head;
 pub mod response_head;
