@@ -119,7 +119,7 @@ impl TestBackend {
                 .timer(TokioTimer::new())
                 .serve_connection(TokioIo::new(stream), service);
             tokio::spawn(async move {
-                // Whoever breaks a test connection knows it.
+                // A broken test connection is no news to its client.
                 let _broken = connection.await;
             });
         }

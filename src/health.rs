@@ -57,7 +57,7 @@ impl HealthTracker {
         self.health
     }
 
-    /// Whether results contradict the verdict, so that the next probe should come soon.
+    /// Whether the latest results disagree with the current state, so that the next probe should come soon.
     pub fn is_in_doubt(&self) -> bool {
         self.streak > 0
     }
@@ -111,6 +111,29 @@ mod tests {
         check(&[], U);
         check(&[H], H);
         check(&[U, H], U);
+    }
+
+    /// A prober asks sooner while it is.
+    #[test]
+    fn is_in_doubt_while_results_disagree_with_the_state() {
+        let thresholds = HealthThresholds {
+            rise: NonZeroU32::new(2).unwrap(),
+            fall: NonZeroU32::new(3).unwrap(),
+        };
+        let mut tracker = HealthTracker::resume(thresholds, H);
+        assert!(!tracker.is_in_doubt());
+        for (result, expected) in [
+            (U, true),
+            (U, true),
+            (U, false),
+            (H, true),
+            (U, false),
+            (H, true),
+            (H, false),
+        ] {
+            tracker.record(result);
+            assert_eq!(tracker.is_in_doubt(), expected);
+        }
     }
 
     #[test]

@@ -15,6 +15,11 @@ impl ConfigErrors {
             Place::Setting(_) => (0, 0),
             Place::Nowhere => (2, 0),
         });
+        let more = faults.len().saturating_sub(FAULTS_MAX);
+        if more > 0 {
+            faults.truncate(FAULTS_MAX);
+            faults.push(Diagnostic::nowhere(format!("there are {more} more faults")));
+        }
         faults.extend(warnings);
         Self(faults)
     }
@@ -166,3 +171,6 @@ impl fmt::Display for Diagnostic {
         }
     }
 }
+
+/// A file that is no configuration of ours has thousands, and nobody reads them.
+const FAULTS_MAX: usize = 100;

@@ -13,7 +13,7 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Which upstream takes a request; `Route::upstream` indexes [`crate::config::Config::upstreams`].
     pub router: Router,
-    /// Proxies whose word about the client is believed. Default the loopback addresses.
+    /// Proxies allowed to set forwarding headers. Default the loopback addresses.
     pub trusted_proxies: Vec<IpNet>,
     /// The longest request body, in bytes. Default 10 MiB; `None` for no limit. Bodies are streamed,
     /// so a higher limit costs no memory here. Of a gRPC call it limits each message, not all of

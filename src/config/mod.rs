@@ -182,7 +182,7 @@ pub struct Connections {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Drain {
     /// Longest time that new connections are still accepted after readiness went red, so that
-    /// whoever routes to us can notice. Default 5 s, bounds 0 to 10 min.
+    /// a load balancer in front can notice. Default 5 s, bounds 0 to 10 min.
     pub lame_duck: Duration,
     /// The lame-duck time ends early after this long without a new connection, and idle
     /// HTTP/1.1 connections are closed after this long without a call. Default 1 s, bounds 0 to

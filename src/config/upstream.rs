@@ -178,7 +178,7 @@ pub struct Tls {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HealthCheck {
     /// Time between probes of one backend. Default 2 s, bounds 100 ms to 5 min. While results
-    /// contradict the verdict it is a quarter of that. Lower finds failures sooner and costs
+    /// disagree with the current state it is a quarter of that. Lower finds failures sooner and costs
     /// `backends / interval` probes per second.
     pub interval: Duration,
     /// Time allowed for one probe, connect included. Default 1 s; at most `interval`.

@@ -100,7 +100,7 @@ pub enum DialError {
     /// Nobody answers there.
     #[error("{0}")]
     Connect(#[source] io::Error),
-    /// Whoever answers there cannot be trusted, or speaks no TLS.
+    /// The peer's certificate cannot be verified, or the peer speaks no TLS.
     #[error("TLS: {0}")]
     Tls(#[source] io::Error),
 }

@@ -61,7 +61,7 @@ pub enum Rejection {
     )]
     MalformedHost,
     /// A well-formed host that is no server of an origin cluster.
-    #[error("host of the video URL is not one label before an allowed origin cluster")]
+    #[error("host of the video URL must be SERVER.CLUSTER with CLUSTER from `origin_clusters`")]
     HostNotAllowed,
     /// A `.` or `..` segment in the path, percent-encoded or not. A CDN would resolve it and leave the
     /// server's directory.

@@ -109,7 +109,7 @@ impl Shared {
         self.accept_loops.fetch_add(loops, Ordering::Relaxed);
     }
 
-    /// Counts the end of an accept loop. Release: whoever sees it also sees the connections that
+    /// Counts the end of an accept loop. Release: a reader that sees it also sees the connections that
     /// the loop has counted.
     pub fn accept_loop_ended(&self) {
         self.accept_loops.fetch_sub(1, Ordering::Release);

@@ -51,7 +51,7 @@ async fn refused_urls_name_their_fault() {
         (
             "http://s1.evil/",
             PERMISSION_DENIED,
-            "host of the video URL is not one label before an allowed origin cluster",
+            "host of the video URL must be SERVER.CLUSTER with CLUSTER from `origin_clusters`",
             "host_not_allowed",
         ),
     ] {
@@ -206,7 +206,7 @@ async fn an_unknown_compression_is_unimplemented() {
     assert_eq!(client.redirect(VIDEO).await.code(), 0);
 }
 
-/// gRPC over HTTP2, "Requests": a unary call has one message, and a second one takes no turn.
+/// gRPC over HTTP2, "Requests": a unary call has one message, and a call with a second one is not counted.
 #[tokio::test]
 async fn a_second_message_is_refused() {
     let app = TestApp::plain();

@@ -114,7 +114,7 @@ async fn faults_are_json() {
     check_fault(
         get(&app, "/redirect?video=http://evil.example/").await,
         403,
-        "host of the video URL is not one label before an allowed origin cluster",
+        "host of the video URL must be SERVER.CLUSTER with CLUSTER from `origin_clusters`",
     );
     check_fault(
         get(&app, "/").await,

@@ -400,7 +400,8 @@ async fn a_backend_that_resets_ends_the_tunnel_at_once() {
     for _ in 0..20 {
         let mut client = tunnel(&app).await;
         client.send("x".repeat(300_000)).await;
-        let (_bye, _end) = client.rest().await;
+        let (_bye, end) = client.rest().await;
+        assert_ne!(end, End::Open);
     }
     app.until_metric(IN_FLIGHT, 0).await;
 }

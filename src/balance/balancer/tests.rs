@@ -188,7 +188,7 @@ fn one_hot_key_spills_over_at_the_bound() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Whoever goes, and however many there are: only its own keys move.
+    /// Removing a backend remaps only its own keys, however many there are.
     #[test]
     fn a_removed_backend_moves_only_its_own_share(count in 2..12_u16, gone in 0..12_u16) {
         let gone = gone % count;

@@ -379,3 +379,15 @@ fn faults_show_what_was_written() {
         "4:19: upstreams.app.max_requests \"many\" must be a whole number from 1 to 1000000, or none",
     );
 }
+
+#[test]
+fn a_flood_of_faults_is_cut_short() {
+    let backends: Vec<String> = (0..1000).map(|index| format!("ftp://a{index}")).collect();
+    let errors =
+        load_file(&format!("port: 80\nbackends: [{}]\n", backends.join(", "))).unwrap_err();
+    let [.., last] = errors.diagnostics() else {
+        panic!("{errors}");
+    };
+    assert_eq!(errors.diagnostics().len(), 101);
+    assert_eq!(last.message, "there are 900 more faults");
+}

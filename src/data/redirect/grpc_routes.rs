@@ -33,11 +33,7 @@ impl GrpcRoutes {
         let router = tonic::service::Routes::from(axum::Router::new().fallback(unknown));
         let mut redirect =
             LoadBalancerServer::new(engine).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        for encoding in [
-            CompressionEncoding::Gzip,
-            CompressionEncoding::Deflate,
-            CompressionEncoding::Zstd,
-        ] {
+        for encoding in ENCODINGS.iter().copied() {
             redirect = redirect
                 .accept_compressed(encoding)
                 .send_compressed(encoding);
@@ -114,3 +110,11 @@ impl fmt::Debug for RoutesFuture {
         f.debug_tuple("RoutesFuture").finish_non_exhaustive()
     }
 }
+
+/// Codings of messages that are taken and sent.
+const ENCODINGS: &[CompressionEncoding] = &[
+    CompressionEncoding::Gzip,
+    CompressionEncoding::Deflate,
+    #[cfg(feature = "zstd")]
+    CompressionEncoding::Zstd,
+];

@@ -191,7 +191,7 @@ fn reopen_after_a_rename_writes_to_the_new_file() {
     sink.flush();
     eventually(|| log.written_lines() == 2);
     log.reopen();
-    // Without a line, too: whoever rotates waits for the new file.
+    // Without a line, too: a rotation waits for the new file.
     eventually(|| path.exists());
     write(&sink, 3);
     drop(sink);

@@ -32,7 +32,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) struct Writer {
     link: Link,
-    /// Taken by whoever finishes first; others need not wait.
+    /// Taken by the first call of `finish`; later ones need not wait.
     thread: Mutex<Option<Running>>,
 }
 
@@ -167,7 +167,7 @@ impl Work {
 #[derive(Debug)]
 pub(super) enum Output {
     /// Not through the library's handle: its lock would be held while a full pipe makes us wait,
-    /// and whoever wants to log an event would wait, too.
+    /// and threads that log an event would wait, too.
     Stdout(File),
     File {
         path: PathBuf,
