@@ -1,5 +1,5 @@
 # What CI runs, one target each. `make check` is all of it but the conformance and load runs.
-.PHONY: build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up deny soak
+.PHONY: build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up deny soak mutants fresh-build
 
 CARGO ?= cargo
 
@@ -57,9 +57,23 @@ load: build
 soak: build
 	tests/load/soak
 
+# Mutation tests of the pure core and the configuration (needs cargo-mutants; an hour or more). By hand. MUTANTS="--in-diff FILE"
+# for those of a change.
+mutants:
+	$(CARGO) mutants --no-shuffle $(foreach part,$(MUTATED),--file '$(part)') $(MUTANTS) -- --lib
+
+MUTATED = src/balance/** src/config/** src/ejection.rs src/header_rules.rs src/health.rs src/redirect/** src/retry.rs src/route/** src/message/** src/http1/**
+
 # Licences, sources and duplicate versions (needs cargo-deny).
 deny:
 	$(CARGO) deny check bans licenses sources
+
+# What a newcomer waits for: the first build of the demo, from nothing. The budget is 150 s on two cores.
+fresh-build:
+	@rm -rf target/fresh
+	@begin=$$(date +%s); CARGO_TARGET_DIR=target/fresh $(CARGO) build --quiet --release --locked && \
+	  echo "fresh release build: $$(($$(date +%s) - begin)) s (budget 150 s on two cores)"
+	@rm -rf target/fresh
 
 bench:
 	$(CARGO) bench --bench redirect_rule

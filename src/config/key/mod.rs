@@ -6,13 +6,13 @@
 
 use std::fmt::Debug;
 
+mod quantities;
 mod shapes;
-mod values;
+mod words;
 
+pub(super) use quantities::{Bytes, Percent, Span, Whole};
 pub(super) use shapes::{List, Named, Pairs, Section, SectionOrOff, TextOrTable};
-pub(super) use values::{
-    Address, Bytes, Choice, OrNone, Percent, Span, Switch, Text, Whole, is_off,
-};
+pub(super) use words::{Address, Choice, OrNone, Switch, Text, is_off};
 
 use crate::config::overrides::Setting;
 

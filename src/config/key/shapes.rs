@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::config::{
-    key::{Kind, Nested, Table, values::off},
+    key::{Kind, Nested, Table, words::off},
     schema::table,
 };
 

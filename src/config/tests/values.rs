@@ -217,3 +217,36 @@ fn clusters_that_share_addresses_at_the_cdn_are_a_warning() {
         }
     }
 }
+
+#[test]
+fn what_can_be_switched_off_takes_off() {
+    for off in ["off", "none", "false"] {
+        let yaml = format!(
+            "redirect: {{ cdn_host: a, reflection: {off}, cors: {off} }}\naccess_log: {off}\nwatch: {off}\n\
+             drain: {{ lame_duck: {off} }}\nconnections: {{ min_body_rate: {off} }}\nupstreams:\n  app: {{ backends: [http://a], \
+             health_check: {off}, ejection: {off}, slow_start: {off}, retry_budget: {off}, total_timeout: {off} }}\n"
+        );
+        let config = load_file(&yaml).unwrap();
+        let (redirect, app) = (config.redirect.unwrap(), &config.upstreams[0]);
+        assert_eq!(
+            (redirect.reflection, redirect.cors),
+            (Reflection::Off, Cors::Off)
+        );
+        assert_eq!((config.access_log, config.watch), (None, false));
+        assert_eq!(
+            (config.drain.lame_duck, config.connections.min_body_rate),
+            (Duration::ZERO, None)
+        );
+        assert_eq!((&app.health_check, &app.ejection), (&None, &None));
+        assert_eq!(
+            (app.slow_start, app.retry_percent, app.total_timeout),
+            (Duration::ZERO, 0, None)
+        );
+    }
+    check_faults(
+        "upstreams: { app: { backends: [http://a], connect_timeout: off } }\n",
+        &[
+            "1:60: upstreams.app.connect_timeout \"off\" is not a duration with a unit such as 500ms, 2s or 30m",
+        ],
+    );
+}

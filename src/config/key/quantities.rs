@@ -1,8 +1,7 @@
-//! Kinds of single values: texts into values with units and bounds.
+//! Kinds of numbers: texts into values with units and bounds.
 
 use std::{
     fmt::{Debug, Display},
-    net::SocketAddr,
     ops::RangeInclusive,
     str::FromStr,
     time::Duration,
@@ -10,7 +9,10 @@ use std::{
 
 use serde_json::{Value as Json, json};
 
-use crate::config::key::{Kind, Value};
+use crate::config::key::{
+    Kind, Value,
+    words::{is_off, variable},
+};
 
 /// A duration with its unit.
 #[derive(Clone, Debug)]
@@ -34,6 +36,9 @@ impl Value for Span {
     type Value = Duration;
 
     fn parse(&self, text: &str) -> Result<Duration, String> {
+        if is_off(text) && self.0.contains(&Duration::ZERO) {
+            return Ok(Duration::ZERO);
+        }
         let value = humantime::parse_duration(text).map_err(|_source| {
             let hint = "is not a duration with a unit such as 500ms, 2s or 30m";
             match is_decimal(text) {
@@ -99,7 +104,7 @@ where
 }
 
 /// Digits without a leading zero.
-fn is_decimal(text: &str) -> bool {
+pub(super) fn is_decimal(text: &str) -> bool {
     let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_digits && (text == "0" || !text.starts_with('0'))
 }
@@ -189,6 +194,9 @@ impl Value for Percent {
     type Value = u32;
 
     fn parse(&self, text: &str) -> Result<u32, String> {
+        if is_off(text) && self.0.contains(&0) {
+            return Ok(0);
+        }
         let digits = text.strip_suffix('%').map(str::trim);
         let number = |digits: &str| digits.parse().ok().filter(|number| self.0.contains(number));
         let bounds = format!("must be from {}% to {}%", self.0.start(), self.0.end());
@@ -200,175 +208,7 @@ impl Value for Percent {
     }
 }
 
-/// `true` or `false`, or another of YAML's words for them.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::config) struct Switch;
-
-impl Kind for Switch {
-    fn words(&self) -> String {
-        "`true` or `false`".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "anyOf": [{ "type": "boolean" }, { "enum": ["on", "off", "yes", "no"] }, variable()] })
-    }
-}
-
-impl Value for Switch {
-    type Value = bool;
-
-    fn parse(&self, text: &str) -> Result<bool, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" | "y" => Ok(true),
-            "false" | "no" | "off" | "n" | "none" => Ok(false),
-            _ => Err("must be true or false".to_owned()),
-        }
-    }
-}
-
-/// One of some words.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::config) struct Choice<T: 'static>(pub(in crate::config) &'static [(&'static str, T)]);
-
-impl<T: Copy + Debug + Sync> Kind for Choice<T> {
-    fn words(&self) -> String {
-        let words: Vec<String> = self.0.iter().map(|(word, _)| format!("`{word}`")).collect();
-        alternatives(&words)
-    }
-
-    fn schema(&self) -> Json {
-        let words: Vec<&str> = self.0.iter().map(|&(word, _)| word).collect();
-        json!({ "anyOf": [{ "enum": words }, variable()] })
-    }
-}
-
-impl<T: Copy + Debug + Sync> Value for Choice<T> {
-    type Value = T;
-
-    fn parse(&self, text: &str) -> Result<T, String> {
-        let found = self.0.iter().find(|&&(word, _)| word == text);
-        found.map(|&(_, value)| value).ok_or_else(|| {
-            let words: Vec<String> = self.0.iter().map(|&(word, _)| word.to_owned()).collect();
-            format!("must be {}", alternatives(&words))
-        })
-    }
-}
-
-fn alternatives(words: &[String]) -> String {
-    match words {
-        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
-        _ => words.join(""),
-    }
-}
-
-/// A text that `parse` reads. With `FREE`, any text will do, so that a number needs quotes.
-#[derive(Clone, Copy)]
-pub(in crate::config) struct Text<T, const FREE: bool = false> {
-    pub(in crate::config) words: &'static str,
-    pub(in crate::config) parse: fn(&str) -> Result<T, String>,
-}
-
-impl<T, const FREE: bool> Debug for Text<T, FREE> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.words)
-    }
-}
-
-impl<T, const FREE: bool> Kind for Text<T, FREE> {
-    fn words(&self) -> String {
-        self.words.to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "type": "string", "description": self.words })
-    }
-}
-
-impl<T, const FREE: bool> Value for Text<T, FREE> {
-    type Value = T;
-    const IS_FREE_TEXT: bool = FREE;
-
-    fn parse(&self, text: &str) -> Result<T, String> {
-        (self.parse)(text)
-    }
-}
-
-/// An IP address and a port.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::config) struct Address;
-
-impl Kind for Address {
-    fn words(&self) -> String {
-        "address and port".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "type": "string", "description": "an address and port such as 127.0.0.1:8404 or [::]:50051" })
-    }
-}
-
-impl Value for Address {
-    type Value = SocketAddr;
-
-    fn parse(&self, text: &str) -> Result<SocketAddr, String> {
-        let hint = "is not an address and port such as 127.0.0.1:8404 or [::]:50051";
-        let port = text.strip_prefix(':').or_else(|| text.strip_prefix("*:"));
-        text.parse().map_err(|_source| match port {
-            Some(port) if is_decimal(port) => {
-                format!(
-                    "{hint}; write 0.0.0.0:{port} for all IPv4 addresses, [::]:{port} for IPv6 too"
-                )
-            }
-            Some(_) | None if is_decimal(text) => format!("{hint}; write 0.0.0.0:{text}"),
-            Some(_) | None => hint.to_owned(),
-        })
-    }
-}
-
-/// What `K` reads, or `none`.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::config) struct OrNone<K>(pub(in crate::config) K);
-
-impl<K: Value> Kind for OrNone<K> {
-    fn words(&self) -> String {
-        format!("{}; or `none`", self.0.words())
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "anyOf": [self.0.schema(), off()] })
-    }
-}
-
-impl<K: Value> Value for OrNone<K> {
-    type Value = Option<K::Value>;
-
-    fn parse(&self, text: &str) -> Result<Self::Value, String> {
-        if is_off(text) {
-            return Ok(None);
-        }
-        let value = self.0.parse(text);
-        value.map(Some).map_err(|error| format!("{error}, or none"))
-    }
-}
-
-/// Whether a text switches something off.
-pub(in crate::config) fn is_off(text: &str) -> bool {
-    matches!(
-        text.to_ascii_lowercase().as_str(),
-        "off" | "none" | "false" | "no"
-    )
-}
-
 /// A text of a form, or one with a variable.
 fn pattern(form: &str, words: &str) -> Json {
     json!({ "type": "string", "anyOf": [{ "pattern": form }, variable()], "description": words })
-}
-
-/// A value from the environment, of whose text nothing is known.
-fn variable() -> Json {
-    json!({ "type": "string", "pattern": "\\$\\{" })
-}
-
-pub(super) fn off() -> Json {
-    json!({ "enum": ["off", "none", false] })
 }

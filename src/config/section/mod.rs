@@ -1,7 +1,5 @@
 //! Reads one map of the document key by key, and collects every fault.
 
-use std::collections::HashSet;
-
 use serde_saphyr::{Location, Spanned};
 
 use crate::config::{
@@ -12,6 +10,10 @@ use crate::config::{
     overrides::Override,
     reading::{Effective, Reading},
 };
+
+mod keys;
+
+use keys::refuse_second_keys;
 
 /// A map of the document, with the keys that it may have.
 #[derive(Debug)]
@@ -289,57 +291,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reports unknown keys, and returns the known ones that they are most like.
-    fn refuse_unknown_keys(&self) -> Vec<&'static str> {
-        let is_unknown = |name: &str| {
-            // YAML anchors need a place, as in Compose files.
-            let is_extension = self.path.is_empty() && name.starts_with("x-");
-            !is_extension && !self.knows(name)
-        };
-        let keys = self.entries.iter().map(|(key, _)| key);
-        let mut unknown = keys.filter(|key| is_unknown(&key.value));
-        let mut misspelled = Vec::new();
-        for key in unknown.by_ref().take(UNKNOWN_KEYS_MAX) {
-            let nearest = self.table.nearest(&key.value);
-            let message = self.unknown_key(&key.value, nearest);
-            self.reading.fault(self.reading.place(key), message);
-            misspelled.extend(nearest);
-        }
-        let more = unknown.count();
-        if more > 0 {
-            self.fault(format!("{more} more keys are unknown"));
-        }
-        misspelled
-    }
-
-    fn unknown_key(&self, name: &str, nearest: Option<&str>) -> String {
-        let renamed = self.table.renamed.iter().find(|(old, _)| *old == name);
-        if let Some((old, new)) = renamed {
-            return format!("{} is now called {new}", self.full_path(old));
-        }
-        let within = match self.path.as_str() {
-            "" => String::new(),
-            path => format!(" in {path}"),
-        };
-        match nearest {
-            Some(nearest) => format!("unknown key `{name}`{within}; did you mean `{nearest}`?"),
-            None => {
-                let known: Vec<&str> = self.table.names().collect();
-                let known = known.join(", ");
-                format!("unknown key `{name}`{within}; it may be one of: {known}")
-            }
-        }
-    }
-
-    /// Whether an unknown key is most like this one.
-    fn is_misspelled(&self, name: &str) -> bool {
-        self.misspelled.contains(&name)
-    }
-
-    fn knows(&self, name: &str) -> bool {
-        self.table.names().any(|known| known == name)
-    }
-
     fn own_place(&self) -> Place {
         let document = self.reading.document();
         self.location
@@ -372,25 +323,3 @@ impl<'a> Section<'a> {
         self.entries.iter().find(|(key, _)| key.value == name)
     }
 }
-
-/// Reports names that are in a map twice.
-fn refuse_second_keys(
-    reading: &Reading<'_>,
-    path: &str,
-    entries: &[(Spanned<String>, Spanned<Node>)],
-) {
-    let mut seen = HashSet::with_capacity(entries.len());
-    for (key, _) in entries {
-        if !seen.insert(key.value.as_str()) {
-            let within = match path {
-                "" => String::new(),
-                path => format!(" in {path}"),
-            };
-            let message = format!("the key `{}` is there twice{within}", key.value);
-            reading.fault(reading.place(key), message);
-        }
-    }
-}
-
-/// A file that is no configuration of ours has thousands.
-const UNKNOWN_KEYS_MAX: usize = 20;
