@@ -51,7 +51,10 @@ fn main() -> ExitCode {
             let config = file.or(flags.config);
             check(&Flags { config, ..flags }, &environment, format)
         }
-        Command::Healthcheck(flags) => operate(&flags, &environment, admin_client::check_ready),
+        Command::Healthcheck(flags) => operate(&flags, &environment, |admin| {
+            let ready = admin_client::check_ready(admin);
+            ready.map_err(|error| format!("not ready: {error}"))
+        }),
         Command::Reload(flags) => operate(&flags, &environment, operate::reload),
         Command::Stop(flags) => operate(&flags, &environment, operate::stop),
         Command::Config(description) => describe(description),

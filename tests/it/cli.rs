@@ -134,7 +134,7 @@ fn healthcheck_follows_readiness() {
     check_ends(
         &["healthcheck", &admin],
         1,
-        "error: it answers 503 Service Unavailable",
+        "error: not ready: it answers 503 Service Unavailable",
     );
 }
 

@@ -144,6 +144,8 @@ pub(super) struct Table {
     pub(super) keys: &'static [&'static dyn Entry],
     /// Keys that have another name now: the old and the new one.
     pub(super) renamed: &'static [(&'static str, &'static str)],
+    /// How such a map may look, for a message; may be empty.
+    pub(super) example: &'static str,
 }
 
 impl Table {

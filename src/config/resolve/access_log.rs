@@ -28,6 +28,7 @@ const FILE: Key<Text<PathBuf>> = Key::optional(
 pub(super) static ACCESS_LOG: Table = Table {
     keys: &[&FORMAT, &FILE],
     renamed: &[],
+    example: "{ format: json }",
 };
 
 /// Reads the section; `None` where nothing is to be logged.

@@ -39,6 +39,7 @@ const STATE: Key<Choice<AdminState>> = Key::new(
 static BACKEND: Table = Table {
     keys: &[&URL, &WEIGHT, &STATE],
     renamed: &[],
+    example: "{ url: http://localhost:5001 }",
 };
 
 /// The key, of an upstream or at the top level.

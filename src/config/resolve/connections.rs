@@ -92,6 +92,7 @@ pub(super) static CONNECTIONS: Table = Table {
         ("age_grace", "max_connection_age_grace"),
         ("streams_limit", "max_concurrent_streams"),
     ],
+    example: "{ idle_timeout: 75s }",
 };
 
 /// Reads the section.

@@ -23,6 +23,7 @@ const ALLOW_ORIGINS: Key<List<Text<String>>> = Key::optional(
 pub(super) static CORS: Table = Table {
     keys: &[&ALLOW_ORIGINS],
     renamed: &[],
+    example: "{ allow_origins: [\"*\"] }",
 };
 
 /// Reads the section; every origin is allowed where there is none.

@@ -43,6 +43,7 @@ pub(super) static EJECTION: Table = Table {
         ("time_limit", "max_time"),
         ("share", "max_percent"),
     ],
+    example: "{ consecutive_failures: 5 }",
 };
 
 /// Reads the section; `None` where nothing is ever ejected.

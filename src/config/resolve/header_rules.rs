@@ -32,6 +32,7 @@ const REMOVE: Key<List<Text<HeaderName>>> = Key::optional(
 pub(super) static HEADER_RULES: Table = Table {
     keys: &[&SET, &REMOVE],
     renamed: &[],
+    example: "{ set: { X-Name: value } }",
 };
 
 /// Reads the section; empty rules where there is none.

@@ -99,6 +99,7 @@ pub(super) static HEALTH_CHECK: Table = Table {
         &HTTP, &TCP, &GRPC, &METHOD, &HOST, &HEADERS, &STATUS, &INTERVAL, &TIMEOUT, &RISE, &FALL,
     ],
     renamed: &[],
+    example: "{ http: /health }",
 };
 
 impl HealthCheck {

@@ -80,6 +80,7 @@ static LISTENER: Table = Table {
         &UPGRADES,
     ],
     renamed: &[],
+    example: "",
 };
 pub(super) const LISTENERS: Key<List<key::Section>> = Key::optional(
     "http",

@@ -32,6 +32,7 @@ const LEVEL: Key<Text<String>> = Key::new(
 pub(super) static LOG: Table = Table {
     keys: &[&FORMAT, &LEVEL],
     renamed: &[],
+    example: "{ level: info }",
 };
 
 /// Reads the section. A bad level in the file is a fault; in the environment, where it may be meant

@@ -70,6 +70,7 @@ const ADMIN_HOSTS: Key<List<Text<String>>> = Key::optional(
 static ADMIN_KEYS: Table = Table {
     keys: &[&ADMIN_ADDRESS, &ADMIN_HOSTS],
     renamed: &[],
+    example: "{ listen: 127.0.0.1:8404 }",
 };
 const RESOLVE: Key<key::Section> = Key::optional(
     "resolve",
@@ -86,6 +87,7 @@ const MAX_TTL: Key<Span> = Key::new(
 static RESOLVE_KEYS: Table = Table {
     keys: &[&MAX_TTL],
     renamed: &[],
+    example: "{ max_ttl: 30s }",
 };
 const DRAIN: Key<key::Section> = Key::optional(
     "drain",
@@ -114,6 +116,7 @@ const DRAIN_TIMEOUT: Key<Span> = Key::new(
 static DRAIN_KEYS: Table = Table {
     keys: &[&LAME_DUCK, &QUIET, &DRAIN_TIMEOUT],
     renamed: &[],
+    example: "{ timeout: 30s }",
 };
 const ACCESS_LOG: Key<SectionOrOff> = Key::optional(
     "access_log",
@@ -155,6 +158,7 @@ pub(super) static ROOT: Table = Table {
         &WORKERS,
     ],
     renamed: &[],
+    example: "",
 };
 
 /// A configuration, and what is known of its keys.

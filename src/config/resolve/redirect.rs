@@ -80,6 +80,7 @@ pub(super) static REDIRECT: Table = Table {
         &CORS_KEY,
     ],
     renamed: &[],
+    example: "{ cdn_host: cdn.example.com }",
 };
 pub(super) const SECTION: Key<key::Section> = Key::optional(
     "redirect",

@@ -71,6 +71,7 @@ pub(super) static ROUTE: Table = Table {
         &RESPONSE_HEADERS,
     ],
     renamed: &[],
+    example: "{ path: /, upstream: app }",
 };
 
 /// The names that a route may lead to.

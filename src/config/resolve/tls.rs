@@ -37,6 +37,7 @@ const SERVER_NAME: Key<Text<String>> = Key::optional(
 pub(super) static TLS: Table = Table {
     keys: &[&CA_FILE, &SERVER_NAME],
     renamed: &[],
+    example: "{ ca_file: ca.pem }",
 };
 
 /// Reads the section.

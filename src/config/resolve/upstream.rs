@@ -150,6 +150,7 @@ static UPSTREAM: Table = Table {
         &TLS_KEY,
     ],
     renamed: &[("in_flight_limit", "max_requests")],
+    example: "{ backends: [http://localhost:5001] }",
 };
 const LENGTH: Key<Whole<usize>> = Key::new(
     "length",
@@ -166,6 +167,7 @@ const QUEUE_TIMEOUT: Key<Span> = Key::new(
 static QUEUE: Table = Table {
     keys: &[&LENGTH, &QUEUE_TIMEOUT],
     renamed: &[],
+    example: "{ length: 1024 }",
 };
 pub(super) const UPSTREAMS: Key<Named> = Key::optional(
     "upstreams",

@@ -4,7 +4,13 @@ use std::collections::HashSet;
 
 use serde_saphyr::Spanned;
 
-use crate::config::{document::Node, reading::Reading, section::Section};
+use crate::config::{
+    document::Node,
+    key::{Nested, Table},
+    reading::Reading,
+    resolve::ROOT,
+    section::Section,
+};
 
 impl Section<'_> {
     /// Reports unknown keys, and returns the known ones that they are most like.
@@ -39,14 +45,15 @@ impl Section<'_> {
             "" => String::new(),
             path => format!(" in {path}"),
         };
-        match nearest {
-            Some(nearest) => format!("unknown key `{name}`{within}; did you mean `{nearest}`?"),
-            None => {
-                let known: Vec<&str> = self.table.names().collect();
-                let known = known.join(", ");
-                format!("unknown key `{name}`{within}; it may be one of: {known}")
-            }
+        if let Some(nearest) = nearest {
+            return format!("unknown key `{name}`{within}; did you mean `{nearest}`?");
         }
+        if let Some(home) = home_of(name, &ROOT, "") {
+            return format!("unknown key `{name}`{within}; it is a key of {home}");
+        }
+        let known: Vec<&str> = self.table.names().collect();
+        let known = known.join(", ");
+        format!("unknown key `{name}`{within}; it may be one of: {known}")
     }
 
     /// Whether an unknown key is most like this one.
@@ -57,6 +64,23 @@ impl Section<'_> {
     pub(super) fn knows(&self, name: &str) -> bool {
         self.table.names().any(|known| known == name)
     }
+}
+
+/// The first section that has a key of this name.
+fn home_of(name: &str, table: &Table, path: &str) -> Option<String> {
+    table.keys.iter().find_map(|key| {
+        let (below, suffix) = match key.kind().nested()? {
+            Nested::One(below) => (below, ""),
+            Nested::Named(below) => (below, ".NAME"),
+            Nested::Each(below) => (below, "[]"),
+        };
+        let separator = if path.is_empty() { "" } else { "." };
+        let path = format!("{path}{separator}{}{suffix}", key.name());
+        match below.names().any(|known| known == name) {
+            true => Some(path),
+            false => home_of(name, below, &path),
+        }
+    })
 }
 
 /// Reports names that are in a map twice.

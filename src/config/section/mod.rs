@@ -61,11 +61,15 @@ impl<'a> Section<'a> {
             Some(Node::Faulty) => section.is_readable = false,
             Some(Node::Scalar(_) | Node::List(_)) => {
                 section.is_readable = false;
+                let example = match table.example {
+                    "" => String::new(),
+                    example => format!(", for example {example}"),
+                };
                 let what = match section.path.as_str() {
                     "" => "the configuration",
                     path => path,
                 };
-                section.fault(format!("{what} must be a map of keys and values"));
+                section.fault(format!("{what} must be a map of keys and values{example}"));
             }
         }
         section.misspelled = section.refuse_unknown_keys();

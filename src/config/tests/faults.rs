@@ -51,11 +51,11 @@ fn what_is_no_map_lacks_nothing() {
     for (yaml, expected) in [
         (
             "redirect: x\n",
-            "1:11: redirect must be a map of keys and values",
+            "1:11: redirect must be a map of keys and values, for example { cdn_host: cdn.example.com }",
         ),
         (
             "access_log: json\nredirect: { cdn_host: a }\n",
-            "1:13: access_log must be a map of keys and values",
+            "1:13: access_log must be a map of keys and values, for example { format: json }",
         ),
         (
             "http: [x]\n",
@@ -63,7 +63,7 @@ fn what_is_no_map_lacks_nothing() {
         ),
         (
             "upstreams: { app: x }\nhttp: [{ listen: 127.0.0.1:1, routes: [{ upstream: app }] }]\n",
-            "1:19: upstreams.app must be a map of keys and values",
+            "1:19: upstreams.app must be a map of keys and values, for example { backends: [http://localhost:5001] }",
         ),
         (
             "upstreams: x\nhttp: [{ listen: 127.0.0.1:1, routes: [{ upstream: app }] }]\n",
@@ -86,7 +86,7 @@ fn a_mistake_in_one_key_is_no_fault_of_another() {
     for (key, expected) in [
         (
             "health_check: /health",
-            "4:19: upstreams.app.health_check must be a map of keys and values",
+            "4:19: upstreams.app.health_check must be a map of keys and values, for example { http: /health }",
         ),
         (
             "health_check: { htp: /health }",
@@ -151,7 +151,7 @@ fn an_upstream_needs_backends() {
         ),
         (
             "{ backends: [[http://a]] }",
-            "1:32: upstreams.app.backends[1] must be a map of keys and values",
+            "1:32: upstreams.app.backends[1] must be a map of keys and values, for example { url: http://localhost:5001 }",
         ),
     ] {
         let yaml = format!("upstreams: {{ app: {upstream} }}\nredirect: {{ cdn_host: a }}\n");
@@ -180,7 +180,7 @@ fn a_bad_route_is_like_no_other() {
         ),
         (
             "[x]",
-            "4:14: http[1].routes[1] must be a map of keys and values",
+            "4:14: http[1].routes[1] must be a map of keys and values, for example { path: /, upstream: app }",
         ),
         (
             "[{ upstream: app }, { host: a b, upstream: app }]",

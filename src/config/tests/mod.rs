@@ -127,7 +127,7 @@ fn all_faults_are_reported_together_with_their_places() {
             "6:17: redirect.call_timeout \"10\" is not a duration with a unit such as 500ms, 2s or 30m; write 10s for seconds",
             "7:1: unknown key `conections`; did you mean `connections`?",
             "8:10: workers \"many\" must be a whole number from 1 to 1024",
-            "9:8: drain must be a map of keys and values",
+            "9:8: drain must be a map of keys and values, for example { timeout: 30s }",
         ],
     );
 }

@@ -146,6 +146,10 @@ fn a_likely_slip_is_answered_with_the_right_spelling() {
             "1:57: upstreams.app.retry_budget \"20\" needs its sign; write 20%",
         ),
         (
+            "port: 80\nbackends: [http://a]\nretry_budget: 20%\n",
+            "3:1: unknown key `retry_budget`; it is a key of upstreams.NAME",
+        ),
+        (
             "upstreams: { app: { backends: [\"127.0.0.1:5001\"] } }\n",
             "1:32: upstreams.app.backends[1] \"127.0.0.1:5001\" needs a scheme; write http://127.0.0.1:5001",
         ),
