@@ -82,8 +82,20 @@ fn find(admin: SocketAddr) -> Result<(Status, Pid), OperateError> {
         return Err(OperateError::OtherNamespace);
     }
     let pid = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
+    let pid = pid.filter(|&pid| has_our_name(pid));
     pid.map(|pid| (status, pid))
-        .ok_or(OperateError::OtherNamespace)
+        .ok_or(OperateError::NotWeir { admin })
+}
+
+/// Whether the process has the name of this one. Another program that answers on the admin address
+/// must not choose which process gets a signal. Where there is no `/proc`, that cannot be told.
+fn has_our_name(pid: Pid) -> bool {
+    let name = |process: &str| fs::read(format!("/proc/{process}/comm"));
+    match (name("self"), name(&pid.as_raw_nonzero().to_string())) {
+        (Ok(own), Ok(other)) => own == other,
+        (Ok(_), Err(_)) => false,
+        (Err(_), _) => true,
+    }
 }
 
 fn signal(pid: Pid, signal: Signal) -> Result<(), OperateError> {
@@ -112,6 +124,12 @@ pub enum OperateError {
         "the process runs in another container; run this command in it, or send it the signal with the container engine"
     )]
     OtherNamespace,
+    /// The admin address is another program's.
+    #[error("what answers at the admin address {admin} is no Weir")]
+    NotWeir {
+        /// Where it was looked for.
+        admin: SocketAddr,
+    },
     /// The operating system refuses.
     #[error("cannot send a signal to process {pid}: {source}")]
     Signal {

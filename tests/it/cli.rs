@@ -415,3 +415,33 @@ fn the_log_has_the_format_that_is_asked_for() {
         "error: WEIR_LOG_FORMAT: \"xml\" must be auto, text or json\n"
     );
 }
+
+/// Another program must not choose which process gets a signal.
+#[test]
+fn a_stop_of_what_is_no_weir_sends_no_signal() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = format!("--admin-listen={}", listener.local_addr().unwrap());
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap();
+    // This test itself, which would end.
+    let pid = std::process::id();
+    let status = format!(
+        "{{\"version\":\"1\",\"pid\":{pid},\"pid_namespace\":{namespace:?},\"is_stopping\":false,\"stop_seconds_max\":1,\"reloads\":0,\"reloads_refused\":0,\"reload_error\":null}}"
+    );
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 1024];
+        let _read = stream.read(&mut head).unwrap();
+        let length = status.len();
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{status}"
+        )
+        .unwrap();
+    });
+    check_ends(
+        &["stop", &admin],
+        1,
+        "error: what answers at the admin address",
+    );
+    server.join().unwrap();
+}

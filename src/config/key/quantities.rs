@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use crate::config::key::{
     Kind, Value,
-    words::{is_off, variable},
+    words::{is_off, off, variable},
 };
 
 /// A duration with its unit.
@@ -28,7 +28,11 @@ impl Kind for Span {
     }
 
     fn schema(&self) -> Json {
-        pattern("^([0-9]+ ?[a-z]+ ?)+$", &self.words())
+        let span = pattern("^([0-9]+ ?[a-z]+ ?)+$", &self.words());
+        match self.0.contains(&Duration::ZERO) {
+            true => json!({ "anyOf": [span, off()] }),
+            false => span,
+        }
     }
 }
 
@@ -186,7 +190,11 @@ impl Kind for Percent {
     }
 
     fn schema(&self) -> Json {
-        pattern("^[0-9]+ ?%$", &self.words())
+        let percent = pattern("^[0-9]+ ?%$", &self.words());
+        match self.0.contains(&0) {
+            true => json!({ "anyOf": [percent, off()] }),
+            false => percent,
+        }
     }
 }
 
