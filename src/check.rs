@@ -62,6 +62,9 @@ fn text(
     let file = file.map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     let mut read = vec![file];
     read.extend(environment.settings().into_iter().map(str::to_owned));
+    let known = read.clone();
+    let named = checked.variables.iter().cloned();
+    read.extend(named.filter(|name| !known.contains(name)));
     let read = read.join(", ");
     (
         format!("configuration is valid\nread: {read}\n\n{checked}"),
@@ -89,6 +92,7 @@ fn object(
         "is_valid": checked.is_ok(),
         "file": Config::file(flags, environment),
         "environment": environment.settings(),
+        "variables": checked.as_ref().map_or(&[][..], |checked| &checked.variables),
         "diagnostics": diagnostics,
         "settings": settings,
     })

@@ -238,10 +238,12 @@ impl Config {
     ) -> Result<Checked, ConfigErrors> {
         let expansion = variables::expand(&mut document, environment);
         let overrides = Overrides { flags, environment };
+        let variables = expansion.named.iter().cloned().collect();
         let resolved = resolve::config(&document, expansion, overrides)?;
         Ok(Checked {
             config: resolved.config,
             settings: resolved.settings,
+            variables,
         })
     }
 

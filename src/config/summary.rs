@@ -11,6 +11,8 @@ pub struct Checked {
     pub config: Config,
     /// The keys that have a value, in the order in which they were read.
     pub settings: Vec<Effective>,
+    /// The environment variables that the file names.
+    pub variables: Vec<String>,
 }
 
 impl fmt::Display for Checked {

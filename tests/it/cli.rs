@@ -262,7 +262,8 @@ async fn connections_that_wait_to_be_accepted_are_not_lost_by_a_stop() {
 
 #[test]
 fn check_says_what_it_read_and_what_would_run() {
-    let yaml = "x-anchors: { anything: [goes] }\nport: 8080\nbackends: [http://a, http://b]\n";
+    let yaml =
+        "x-anchors: { anything: [goes] }\nport: ${PORT:-8080}\nbackends: [http://a, http://b]\n";
     let mut check = weir();
     check
         .args(["check", "--config=-"])
@@ -280,7 +281,7 @@ fn check_says_what_it_read_and_what_would_run() {
         .unwrap();
     let output = check.wait_with_output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let begins = "configuration is valid\nread: -, CDN_HOST\n\n\
+    let begins = "configuration is valid\nread: -, CDN_HOST, PORT\n\n\
                   redirect 0.0.0.0:50051: to cdn.example, 1 call in 10 to the origin\nhttp 0.0.0.0:8080\n  \
                   */ -> backends\nupstream backends: checked by a TCP connect every 2s\n  \
                   a:80 weight 1\n  b:80 weight 1\nadmin 127.0.0.1:8404\n\nsettings (* default):\n  watch true*, port 8080\n";

@@ -89,7 +89,7 @@ async fn every_key_goes_where_nginx_sends_it() {
         let weighted: Vec<(u16, u16)> = ports.iter().copied().zip(weights).collect();
         let Some(nginx) = Nginx::start(directory.path(), &weighted).await else {
             assert!(
-                env::var_os("WEIR_TESTS_SKIP_NOTHING").is_none(),
+                env::var_os("TESTS_SKIP_NOTHING").is_none(),
                 "nginx is not installed"
             );
             eprintln!("skipped: nginx is not installed");

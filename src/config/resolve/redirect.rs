@@ -132,13 +132,25 @@ fn origin_clusters(section: &Section<'_>) -> OriginClusters {
         true => vec![crate::config::ORIGIN_CLUSTER],
         false => given.iter().map(String::as_str).collect(),
     };
-    if names.len() > 1 || names == ["*"] {
-        let message = "several clusters share the CDN's addresses: their servers of one name, and one \
-                       server's ports, get the same /SERVER/PATH there";
+    if let Some(shared) = shared_addresses(&names) {
         let reading = section.reading();
-        reading.warn(section.value_place(&ORIGIN_CLUSTERS), message.to_owned());
+        reading.warn(section.value_place(&ORIGIN_CLUSTERS), shared);
     }
     OriginClusters::new(&names).expect("each was accepted")
+}
+
+/// What to warn of where two servers would have one address at the CDN, which gets their name alone.
+fn shared_addresses(clusters: &[&str]) -> Option<String> {
+    match clusters {
+        ["*"] => Some(
+            "hosts with the same first label get the same CDN address: s1.a.example and s1.b.example"
+                .to_owned(),
+        ),
+        [one, other, ..] => Some(format!(
+            "servers with the same name get the same CDN address: s1.{one} and s1.{other}"
+        )),
+        [_] | [] => None,
+    }
 }
 
 fn cluster(text: &str) -> Result<String, String> {

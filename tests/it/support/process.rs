@@ -25,15 +25,13 @@ pub fn weir() -> Command {
 }
 
 fn clean(command: &mut Command) {
-    for name in [
-        "CDN_HOST",
-        "CONFIG_PATH",
-        "RUST_LOG",
-        "WEIR_REDIRECT_LISTEN",
-        "WEIR_ADMIN_LISTEN",
-        "WEIR_WORKERS",
-    ] {
-        command.env_remove(name);
+    let is_setting = |name: &str| {
+        name.starts_with("WEIR_") || ["CDN_HOST", "CONFIG_PATH", "RUST_LOG"].contains(&name)
+    };
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_setting) {
+            command.env_remove(name);
+        }
     }
 }
 
