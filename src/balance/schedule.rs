@@ -31,7 +31,7 @@ impl Default for Schedule {
 
 impl Schedule {
     /// Works out a round for backends given as their index and weight. Costs at most
-    /// [`WORK_MAX`] steps, or one for each backend.
+    /// 262,144 steps, or one for each backend.
     pub fn new(backends: &[(u16, NonZeroU16)]) -> Self {
         let weight = |&(_, weight): &(u16, NonZeroU16)| u64::from(weight.get());
         let common = backends.iter().map(weight).fold(0, greatest_common_divisor);
