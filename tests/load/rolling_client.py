@@ -51,7 +51,7 @@ class Connection:
 
     async def get(self, path):
         """Returns the status, and whether the connection may be used again."""
-        self.writer.write(b"GET %s HTTP/1.1\r\nHost: rolling.example\r\n\r\n" % path.encode())
+        self.writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         status_line, *lines = head.split("\r\n")
         headers = dict(line.split(":", 1) for line in lines if line)

@@ -59,7 +59,7 @@ class Clients:
 
     async def ask(self, target, headers="", body=b"", method="GET"):
         reader, writer = await asyncio.open_connection(self.host, self.port)
-        head = f"{method} {target} HTTP/1.1\r\nHost: soak\r\n{headers}\r\n"
+        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
         writer.write(head.encode() + body)
         return reader, writer
 
