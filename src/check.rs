@@ -90,7 +90,7 @@ fn object(
     let diagnostics: Vec<Json> = diagnostics(checked).iter().map(diagnostic).collect();
     json!({
         "is_valid": checked.is_ok(),
-        "file": Config::file(flags, environment),
+        "file": Config::file(flags, environment).map(|file| file.display().to_string()),
         "environment": environment.settings(),
         "variables": checked.as_ref().map_or(&[][..], |checked| &checked.variables),
         "diagnostics": diagnostics,

@@ -18,7 +18,7 @@ use weir::{
     backend::TestBackend,
     check::{self, CheckFormat},
     cli::{Cli, Command, Description},
-    config::{self, Config, Environment, Flags},
+    config::{self, Config, ConfigErrors, Environment, Flags},
     control::{self, Loader, signals},
     demo, operate, telemetry,
 };
@@ -51,12 +51,17 @@ fn main() -> ExitCode {
             let config = file.or(flags.config);
             check(&Flags { config, ..flags }, &environment, format)
         }
-        Command::Healthcheck(flags) => operate(&flags, &environment, |admin| {
-            let ready = admin_client::check_ready(admin);
-            ready.map_err(|error| format!("not ready: {error}"))
-        }),
-        Command::Reload(flags) => operate(&flags, &environment, operate::reload),
-        Command::Stop(flags) => operate(&flags, &environment, operate::stop),
+        Command::Healthcheck(flags) => {
+            let admin = Config::admin_listen_if_readable(&flags, &environment);
+            operate(admin, |admin| {
+                let ready = admin_client::check_ready(admin);
+                ready.map_err(|error| format!("not ready: {error}"))
+            })
+        }
+        Command::Reload(flags) => {
+            operate(Config::admin_listen(&flags, &environment), operate::reload)
+        }
+        Command::Stop(flags) => operate(Config::admin_listen(&flags, &environment), operate::stop),
         Command::Config(description) => describe(description),
         Command::Completions { shell } => print_completions(shell),
         Command::Man => print_manual(),
@@ -84,11 +89,10 @@ fn check(flags: &Flags, environment: &Environment, format: CheckFormat) -> ExitC
 
 /// Does something with the running process.
 fn operate<E: Display>(
-    flags: &Flags,
-    environment: &Environment,
+    admin: Result<SocketAddr, ConfigErrors>,
     act: impl FnOnce(SocketAddr) -> Result<(), E>,
 ) -> ExitCode {
-    let admin = match Config::admin_listen(flags, environment) {
+    let admin = match admin {
         Ok(admin) => admin,
         Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
     };

@@ -6,6 +6,7 @@
 
 use std::{fs, io, net::SocketAddr, thread, time::Duration};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::{
@@ -47,7 +48,7 @@ pub fn stop(admin: SocketAddr) -> Result<(), OperateError> {
         // A second signal would end it at once.
         signal(pid, Signal::TERM)?;
     }
-    let time_max = Duration::from_secs(status.stop_seconds_max) + STOP_TIME_MORE;
+    let time_max = Duration::from_secs(status.stop_seconds_max).min(STOP_TIME_MAX) + STOP_TIME_MORE;
     let ended = poll(time_max, || has_ended(pid).then_some(()));
     ended.ok_or(OperateError::NoEnd(time_max))
 }
@@ -72,7 +73,7 @@ fn has_ended(pid: Pid) -> bool {
         stat.rsplit_once(") ")
             .is_some_and(|(_, rest)| rest.starts_with('Z'))
     });
-    is_zombie || test_kill_process(pid).is_err()
+    is_zombie || test_kill_process(pid) == Err(Errno::SRCH)
 }
 
 fn find(admin: SocketAddr) -> Result<(Status, Pid), OperateError> {
@@ -149,5 +150,7 @@ pub enum OperateError {
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Above the longest that reading a configuration may take.
 const RELOAD_TIME_MAX: Duration = Duration::from_secs(15);
+/// The longest lame-duck time and drain that can be configured.
+const STOP_TIME_MAX: Duration = Duration::from_secs(86_400 + 600);
 /// For what comes after a drain.
 const STOP_TIME_MORE: Duration = Duration::from_secs(5);

@@ -107,15 +107,35 @@ fn circle(parts: &[(u16, u64)], turns: u64) -> Order {
         (end, backend)
     });
     let ends = ends.collect();
-    // A stride that has nothing in common with the circle meets every place once.
-    let golden = turns * 618 / 1000;
-    let mut strides = golden.max(1)..;
-    let stride = strides.find(|&stride| greatest_common_divisor(stride, turns) == 1);
     Order::Circle {
         ends,
-        stride: stride.unwrap_or(1),
+        stride: stride_of(turns),
     }
 }
+
+/// A stride near the golden section that has nothing in common with the circle, so that it meets every
+/// place once, and of those the one whose distances are the most even: they are the more so the
+/// smaller the quotients of the continued fraction of stride and circle are.
+fn stride_of(turns: u64) -> u64 {
+    let golden = (turns * 618 / 1000).max(1);
+    let near = golden.saturating_sub(STRIDES_TRIED).max(1)..=golden + STRIDES_TRIED;
+    near.filter(|&stride| greatest_common_divisor(stride, turns) == 1)
+        .min_by_key(|&stride| (largest_quotient(turns, stride), stride.abs_diff(golden)))
+        .unwrap_or(1)
+}
+
+/// The largest quotient of a continued fraction.
+fn largest_quotient(mut one: u64, mut other: u64) -> u64 {
+    let mut largest = 0;
+    while other != 0 {
+        largest = largest.max(one / other);
+        (one, other) = (other, one % other);
+    }
+    largest
+}
+
+/// Strides on either side of the golden section that are looked at.
+const STRIDES_TRIED: u64 = 64;
 
 /// Steps that a round may take to write out: about a millisecond.
 const WORK_MAX: u64 = 1 << 18;
@@ -191,6 +211,29 @@ mod tests {
                 );
             }
             assert_eq!(counts, weights);
+        }
+    }
+
+    /// No backend waits for more than a few times its even share of turns, whatever the total.
+    #[test]
+    fn a_long_round_starves_nobody() {
+        let mut uneven = vec![100; 199];
+        uneven.push(99);
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut rounds = vec![uneven];
+        rounds.extend((0..20).map(|_| (0..50).map(|_| random.u16(1..=1000)).collect()));
+        for weights in rounds {
+            let schedule = schedule(&weights);
+            let mut last = vec![0; weights.len()];
+            for turn in 0..2 * schedule.len() {
+                let backend = usize::from(schedule.at(turn).unwrap());
+                let distance = turn - std::mem::replace(&mut last[backend], turn);
+                let even = schedule.len() / u64::from(weights[backend]);
+                assert!(
+                    distance <= 4 * even + 4,
+                    "{backend} of {weights:?} after {distance}"
+                );
+            }
         }
     }
 

@@ -13,7 +13,12 @@ use std::{
 };
 
 use crate::{
-    config::{diagnostic::SourceFile, document::Document, overrides::Overrides},
+    config::{
+        diagnostic::SourceFile,
+        document::Document,
+        overrides::{Overrides, Setting},
+        variables::Expansion,
+    },
     redirect::RedirectPolicy,
 };
 
@@ -132,8 +137,8 @@ pub enum Reflection {
 pub struct Admin {
     /// Where it listens. Default 127.0.0.1:8404. Anyone who reaches it can read it.
     pub listen: SocketAddr,
-    /// Names that a request's `Host` may have beside `localhost` and IP addresses; `None` for any.
-    /// Default: none on a loopback address, any elsewhere. Against DNS rebinding: a web page that
+    /// Names that a request's `Host` may have beside `localhost` and IP addresses. Default `None`:
+    /// no others on a loopback address, any elsewhere. Against DNS rebinding: a web page that
     /// makes its own name resolve to this address.
     pub hosts: Option<Vec<String>>,
 }
@@ -252,23 +257,40 @@ impl Config {
         path(flags, environment).map(Path::to_owned)
     }
 
-    /// Reads only where the admin listener is. For `weir healthcheck`, which may run without the
-    /// flags that the process was started with, and beside a file that no reload would take.
+    /// Reads only where the admin listener is, for commands that ask the running process: what else
+    /// is wrong with the file does not matter.
     ///
     /// # Errors
     ///
-    /// An address that a flag or the environment spells wrong.
+    /// A named file that cannot be read, or an address that is spelled wrong.
     pub fn admin_listen(
         flags: &Flags,
         environment: &Environment,
     ) -> Result<SocketAddr, ConfigErrors> {
-        let file = path(flags, environment).filter(|file| file.is_file());
-        let mut document = document::read(file).ok();
-        if let Some(document) = &mut document {
-            variables::expand(document, environment);
-        }
         let overrides = Overrides { flags, environment };
-        resolve::admin_listen(document.as_ref(), overrides)
+        let file = match overrides.get(Setting::AdminListen) {
+            Some(_wins) => None,
+            None => path(flags, environment),
+        };
+        let mut document = document::read(file)?;
+        let expansion = variables::expand(&mut document, environment);
+        resolve::admin_listen(&document, expansion, overrides)
+    }
+
+    /// As [`Config::admin_listen`], but without what the file says if it cannot be read. For `weir
+    /// healthcheck`: a bad file must not make a healthy process look unhealthy.
+    ///
+    /// # Errors
+    ///
+    /// An address that a flag or the environment spells wrong.
+    pub fn admin_listen_if_readable(
+        flags: &Flags,
+        environment: &Environment,
+    ) -> Result<SocketAddr, ConfigErrors> {
+        let overrides = Overrides { flags, environment };
+        let without_file =
+            || resolve::admin_listen(&Document::empty(), Expansion::default(), overrides);
+        Self::admin_listen(flags, environment).or_else(|_faults| without_file())
     }
 }
 

@@ -109,7 +109,10 @@ impl AdminSettings {
     }
 
     pub(super) fn set(&self, config: &Config) {
-        self.hosts.store(Arc::new(config.admin.hosts.clone()));
+        let is_local = config.admin.listen.ip().is_loopback();
+        let hosts = config.admin.hosts.clone();
+        let hosts = hosts.or_else(|| is_local.then(Vec::new));
+        self.hosts.store(Arc::new(hosts));
         let stop = config.drain.lame_duck + config.drain.timeout;
         self.stop_seconds_max
             .store(stop.as_secs(), Ordering::Relaxed);
@@ -122,7 +125,10 @@ impl AdminSettings {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             Some(_) | None => host,
         };
-        let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
+        let inner = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let is_address = inner.unwrap_or(host).parse::<IpAddr>().is_ok();
         let name = host.trim_end_matches('.').to_ascii_lowercase();
         let hosts = self.hosts.load();
         let is_named = hosts

@@ -1,6 +1,6 @@
 //! What runs, for the commands that ask a running process.
 
-use std::{fs, path::Path, process, time::Duration};
+use std::{fs, process, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,8 +47,10 @@ impl Status {
     }
 }
 
-/// Linux names a namespace by its inode.
+/// Linux names a namespace by its inode, which is the same on each machine for the first one: the
+/// boot's identifier tells machines apart.
 fn pid_namespace() -> Option<String> {
-    let link = fs::read_link(Path::new("/proc/self/ns/pid")).ok()?;
-    Some(link.to_string_lossy().into_owned())
+    let link = fs::read_link("/proc/self/ns/pid").ok()?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Some(format!("{} {}", link.display(), boot.trim()))
 }

@@ -57,7 +57,7 @@ async fn the_metrics_page_has_the_format_that_is_asked_for() {
 async fn a_host_that_is_not_named_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("weir.yaml");
-    std::fs::write(&file, "admin: { hosts: [Weir.internal] }\n").unwrap();
+    std::fs::write(&file, "admin: { hosts: [Weir.internal.] }\n").unwrap();
     let process = Process::start(&["--cdn-host=cdn", "--config", file.to_str().unwrap()]);
     let status = async |host: &str| {
         let request = format!("GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -81,6 +81,7 @@ async fn a_host_that_is_not_named_is_refused() {
         "weir",
         "",
         "127.0.0.1.evil.example:8404",
+        "[evil.example",
     ] {
         assert_eq!(status(host).await, "403", "{host}");
     }

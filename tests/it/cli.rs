@@ -422,7 +422,9 @@ fn the_log_has_the_format_that_is_asked_for() {
 fn a_stop_of_what_is_no_weir_sends_no_signal() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = format!("--admin-listen={}", listener.local_addr().unwrap());
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap();
+    let namespace = weir::state::Status::of_this_process(std::time::Duration::ZERO)
+        .pid_namespace
+        .unwrap();
     // This test itself, which would end.
     let pid = std::process::id();
     let status = format!(
@@ -445,4 +447,32 @@ fn a_stop_of_what_is_no_weir_sends_no_signal() {
         "error: what answers at the admin address",
     );
     server.join().unwrap();
+}
+
+/// With a mistyped file, the default address may be another process's.
+#[test]
+fn a_stop_by_a_file_that_cannot_be_read_asks_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    let path = file.to_str().unwrap();
+    for command in ["stop", "reload"] {
+        let _gone = fs::remove_file(&file);
+        check_ends(
+            &[command, "-c", path],
+            1,
+            "error: cannot read configuration file",
+        );
+        fs::write(&file, "admin: { listen: \"${ADM}\" }\n").unwrap();
+        check_ends(
+            &[command, "-c", path],
+            1,
+            "error: the variable ADM is not set",
+        );
+        fs::write(&file, "admn: { listen: 127.0.0.1:1 }\n").unwrap();
+        check_ends(&[command, "-c", path], 1, "error: unknown key `admn`");
+        // What else is wrong does not matter.
+        fs::write(&file, "typo: 1\nadmin: { listen: 127.0.0.1:1 }\n").unwrap();
+        let expected = "error: no running process at the admin address 127.0.0.1:1: ";
+        check_ends(&[command, "-c", path], 1, expected);
+    }
 }

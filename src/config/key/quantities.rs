@@ -43,7 +43,11 @@ impl Value for Span {
         if is_off(text) && self.0.contains(&Duration::ZERO) {
             return Ok(Duration::ZERO);
         }
-        let value = humantime::parse_duration(text).map_err(|_source| {
+        let parsed = match is_decimal(text) {
+            true => None,
+            false => humantime::parse_duration(text).ok(),
+        };
+        let value = parsed.ok_or_else(|| {
             let hint = "is not a duration with a unit such as 500ms, 2s or 30m";
             match is_decimal(text) {
                 true => format!("{hint}; write {text}s for seconds"),
@@ -219,4 +223,29 @@ impl Value for Percent {
 /// A text of a form, or one with a variable.
 fn pattern(form: &str, words: &str) -> Json {
     json!({ "type": "string", "anyOf": [{ "pattern": form }, variable()], "description": words })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_carry_units() {
+        for (text, expected) in [("10MiB", 10 << 20), ("1 KiB", 1024), ("0B", 0)] {
+            assert_eq!(size(text), Ok(expected), "{text}");
+            let written = bytes(expected);
+            assert_eq!(size(&written), Ok(expected), "{written}");
+        }
+        for text in [
+            "10",
+            "10MB",
+            "MiB",
+            "-1B",
+            "01B",
+            "99999999999999999999B",
+            "99999999999GiB",
+        ] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Where listeners are, so that no two conflict.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{diagnostic::Place, key::Key, section::Section};
 
@@ -49,7 +49,10 @@ impl Addresses {
 }
 
 fn clash(one: SocketAddr, other: SocketAddr) -> bool {
-    let is_everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    // `[::]` takes IPv4 connections, too.
+    let covers =
+        |one: IpAddr, other: IpAddr| one.is_unspecified() && (one.is_ipv6() || other.is_ipv4());
+    let is_everywhere = covers(one.ip(), other.ip()) || covers(other.ip(), one.ip());
     // Port 0 is another port each time.
     let is_same_port = one.port() == other.port() && one.port() != 0;
     is_same_port && (one.ip() == other.ip() || is_everywhere)

@@ -232,34 +232,35 @@ fn warn_of_variables(reading: &Reading<'_>, named: &BTreeSet<String>) {
     }
 }
 
-/// Where the admin listener is. What the document says counts only if it can be read.
+/// Where the admin listener is, whatever else is wrong with the document.
 pub(super) fn admin_listen(
-    document: Option<&Document>,
-    overrides: Overrides<'_>,
-) -> Result<SocketAddr, ConfigErrors> {
-    let of_document = document.and_then(|document| listen_of_admin(document, overrides).ok());
-    match of_document {
-        Some(listen) => Ok(listen),
-        None => listen_of_admin(&Document::empty(), overrides),
-    }
-}
-
-fn listen_of_admin(
     document: &Document,
+    expansion: Expansion,
     overrides: Overrides<'_>,
 ) -> Result<SocketAddr, ConfigErrors> {
-    let reading = Reading::new(document, overrides, Vec::new());
-    let admin = Section::root(&reading, &ROOT).section(&ADMIN);
-    let listen = admin.get(&ADMIN_ADDRESS);
-    reading.finish().map(|_found| listen)
+    let reading = Reading::new(document, overrides, expansion.faults);
+    let root = Section::root(&reading, &ROOT);
+    let listen = match root.is_unreadable(ADMIN.name) {
+        true => None,
+        false => root.section(&ADMIN).known(&ADMIN_ADDRESS),
+    };
+    drop(root);
+    match (listen, reading.finish()) {
+        (Some(listen), _) => Ok(listen),
+        (None, Err(faults)) => Err(faults),
+        (None, Ok(_)) => Err(Diagnostic::nowhere("admin.listen cannot be read").into()),
+    }
 }
 
 /// Reports listeners of which a route leads to an upstream with the listener itself as a backend.
 fn refuse_loops(reading: &Reading<'_>, config: &Config, addresses: &Addresses) {
     for http in &config.http {
         let routes = (0..).map_while(|index| http.router.get(index));
-        let upstreams = routes.filter_map(|route| config.upstreams.get(route.upstream));
-        for upstream in upstreams {
+        let upstreams: BTreeSet<usize> = routes.map(|route| route.upstream).collect();
+        for upstream in upstreams
+            .into_iter()
+            .filter_map(|index| config.upstreams.get(index))
+        {
             let leads_back = |backend: &WeightedBackend| is_reached_by(http.listen, &backend.addr);
             if upstream.backends.iter().any(leads_back) {
                 let message = format!(
@@ -290,18 +291,16 @@ fn admin(root: &Section<'_>, addresses: &mut Addresses) -> Admin {
     if let Some(listen) = listen {
         addresses.add(&section, &ADMIN_ADDRESS, listen);
     }
-    let listen = listen.unwrap_or_else(|| ADMIN_ADDRESS.default());
-    let hosts = section.list(&ADMIN_HOSTS);
-    let is_local = listen.ip().is_loopback();
     Admin {
-        listen,
-        hosts: hosts.or_else(|| is_local.then(Vec::new)),
+        listen: listen.unwrap_or_else(|| ADMIN_ADDRESS.default()),
+        hosts: section.list(&ADMIN_HOSTS),
     }
 }
 
 fn admin_host(text: &str) -> Result<String, String> {
     match backends::is_host_name(text) {
-        true => Ok(text.to_ascii_lowercase()),
+        // A request's host is compared without the root's dot.
+        true => Ok(text.trim_end_matches('.').to_ascii_lowercase()),
         false => Err("is not a host name".to_owned()),
     }
 }

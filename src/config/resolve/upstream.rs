@@ -65,7 +65,7 @@ const HEALTH_CHECK_KEY: Key<SectionOrOff> = Key::optional(
 const EJECTION_KEY: Key<SectionOrOff> = Key::optional(
     "ejection",
     SectionOrOff(&EJECTION),
-    "on",
+    "its defaults",
     "When backends whose requests fail are left alone for a while, whatever their checks say (outlier detection)",
 );
 const SLOW_START: Key<Span> = Key::new(

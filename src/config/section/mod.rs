@@ -50,7 +50,9 @@ impl<'a> Section<'a> {
             reading,
             table,
             path,
-            location: node.map(|node| node.referenced),
+            location: node
+                .filter(|node| !matches!(node.value, Node::Null))
+                .map(|node| node.referenced),
             is_readable: true,
             entries: &[],
             misspelled: Vec::new(),
