@@ -15,7 +15,7 @@ const SET: Key<Pairs> = Key::optional(
     "set",
     Pairs("map of header names and values"),
     "none",
-    "Headers that get this value, whatever they were",
+    "Headers to set, replacing any value that they have",
 );
 const REMOVE: Key<List<Text<HeaderName>>> = Key::optional(
     "remove",

@@ -37,7 +37,7 @@ const ORIGIN_EVERY: Key<Whole<NonZeroU64>> = Key::new(
     "origin_every",
     Whole(NonZeroU64::MIN..=NonZeroU64::MAX),
     "10",
-    "Every how many accepted calls the answer is the origin's own URL",
+    "One of every so many accepted calls is answered with the origin's own URL",
 );
 const ORIGIN_CLUSTERS: Key<List<Text<String>>> = Key::optional(
     "origin_clusters",

@@ -66,7 +66,7 @@ const EJECTION_KEY: Key<SectionOrOff> = Key::optional(
     "ejection",
     SectionOrOff(&EJECTION),
     "its defaults",
-    "When backends whose requests fail are left alone for a while, whatever their checks say (outlier detection)",
+    "When backends whose requests fail are taken out of rotation for a while, whatever their checks say (outlier detection)",
 );
 const SLOW_START: Key<Span> = Key::new(
     "slow_start",
