@@ -41,3 +41,14 @@ impl Policy {
     /// The default of `load_bound`, in percent.
     pub const BOUND_PERCENT: u32 = 125;
 }
+
+/// What weights have in common; costs about the logarithm of the smaller one.
+fn greatest_common_divisor<T>(one: T, other: T) -> T
+where
+    T: Copy + Default + PartialEq + std::ops::Rem<Output = T>,
+{
+    if other == T::default() {
+        return one;
+    }
+    greatest_common_divisor(other, one % other)
+}

@@ -8,6 +8,8 @@
 
 use std::num::NonZeroU16;
 
+use crate::balance::greatest_common_divisor;
+
 /// The order in which backends take turns.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Schedule(Order);
@@ -139,14 +141,6 @@ const STRIDES_TRIED: u64 = 64;
 
 /// Steps that a round may take to write out: about a millisecond.
 const WORK_MAX: u64 = 1 << 18;
-
-fn greatest_common_divisor(one: u64, other: u64) -> u64 {
-    if other == 0 {
-        one
-    } else {
-        greatest_common_divisor(other, one % other)
-    }
-}
 
 #[cfg(test)]
 mod tests {

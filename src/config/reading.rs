@@ -75,6 +75,15 @@ impl<'a> Reading<'a> {
         self.settings.borrow_mut().push(effective);
     }
 
+    /// Replaces the text of a key that was noted.
+    pub(super) fn correct(&self, section: &str, key: &str, text: String) {
+        let mut settings = self.settings.borrow_mut();
+        let mut noted = settings.iter_mut().rev();
+        if let Some(noted) = noted.find(|noted| noted.section == section && noted.key == key) {
+            noted.text = text;
+        }
+    }
+
     pub(super) fn fault_count(&self) -> usize {
         self.faults.borrow().len()
     }

@@ -10,7 +10,11 @@ use crate::config::{
 /// The reference page, in Markdown.
 pub fn reference() -> String {
     let mut page = INTRODUCTION.to_owned();
-    write_table(&mut page, &ROOT, "");
+    let mut found = Vec::new();
+    collect(&ROOT, "", &mut found);
+    for described in &found {
+        write_table(&mut page, described);
+    }
     page
 }
 
@@ -34,23 +38,55 @@ line and column. `weir config schema` prints a JSON Schema for editors.
 [`config/example.yaml`](../config/example.yaml) and [`config/balancer.yaml`](../config/balancer.yaml) show every key in place.
 ";
 
-/// Writes a section's keys, and then the sections below it.
-fn write_table(page: &mut String, table: &Table, path: &str) {
-    let title = match path {
-        "" => "The file",
-        path => path,
-    };
-    // Writing to a text cannot fail.
-    let _ = match path {
-        "" => writeln!(page, "\n## {title}\n"),
-        _ => writeln!(page, "\n## `{title}`\n"),
-    };
-    page.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
-    for key in table.keys {
-        write_key(page, *key);
+/// A table of keys, and the places in the file where it holds.
+struct Described {
+    table: &'static Table,
+    places: Vec<String>,
+}
+
+/// Notes a table and those below it, in the order of the file, each once.
+fn collect(table: &'static Table, place: &str, found: &mut Vec<Described>) {
+    let known = found
+        .iter_mut()
+        .find(|described| std::ptr::eq(described.table, table));
+    match known {
+        Some(described) => described.places.push(place.to_owned()),
+        None => found.push(Described {
+            table,
+            places: vec![place.to_owned()],
+        }),
     }
     for key in table.keys {
-        write_below(page, *key, path);
+        let (below, suffix) = match key.kind().nested() {
+            None => continue,
+            Some(Nested::One(below)) => (below, ""),
+            Some(Nested::Named(below)) => (below, ".NAME"),
+            Some(Nested::Each(below)) => (below, "[]"),
+        };
+        let separator = if place.is_empty() { "" } else { "." };
+        collect(
+            below,
+            &format!("{place}{separator}{}{suffix}", key.name()),
+            found,
+        );
+    }
+}
+
+fn write_table(page: &mut String, described: &Described) {
+    let places: Vec<String> = described
+        .places
+        .iter()
+        .map(|place| format!("`{place}`"))
+        .collect();
+    let title = match places.as_slice() {
+        [root] if root == "``" => "The file".to_owned(),
+        places => places.join(", "),
+    };
+    // Writing to a text cannot fail.
+    let _ = writeln!(page, "\n## {title}\n");
+    page.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
+    for key in described.table.keys {
+        write_key(page, *key);
     }
 }
 
@@ -68,21 +104,4 @@ fn write_key(page: &mut String, key: &dyn Entry) {
     let outside = outside.unwrap_or_default();
     let words = words.replace('|', "\\|");
     let _ = writeln!(page, "| `{name}`{outside} | {words} | {default} | {doc} |");
-}
-
-fn write_below(page: &mut String, key: &dyn Entry, path: &str) {
-    let dotted = |suffix: &str| match path {
-        "" => format!("{}{suffix}", key.name()),
-        path => format!("{path}.{}{suffix}", key.name()),
-    };
-    // The same section may stand at several places; it is described at the first.
-    let is_repeated =
-        path.is_empty() && key.name() == "health_check" || key.name() == "response_headers";
-    match key.kind().nested() {
-        None => {}
-        Some(_) if is_repeated || path.is_empty() && key.name() == "backends" => {}
-        Some(Nested::One(table)) => write_table(page, table, &dotted("")),
-        Some(Nested::Named(table)) => write_table(page, table, &dotted(".NAME")),
-        Some(Nested::Each(table)) => write_table(page, table, &dotted("[]")),
-    }
 }

@@ -22,7 +22,7 @@ pub(super) struct Expansion {
 pub(super) fn expand(document: &mut Document, environment: &Environment) -> Expansion {
     let mut expansion = Expansion::default();
     let mut faults = Vec::new();
-    expand_node(&mut document.root, &mut |node| {
+    let mut expand = |node: &mut Spanned<Node>| {
         let Node::Scalar(scalar) = &mut node.value else {
             return;
         };
@@ -37,10 +37,25 @@ pub(super) fn expand(document: &mut Document, environment: &Environment) -> Expa
                 faults.push((node.referenced, message));
             }
         }
-    });
+    };
+    match &mut document.root.value {
+        Node::Map(entries) => entries
+            .iter_mut()
+            .filter(|(name, _)| !is_extension(&name.value))
+            .for_each(|(_, value)| expand_node(value, &mut expand)),
+        Node::Null | Node::Faulty | Node::Scalar(_) | Node::List(_) => {
+            expand_node(&mut document.root, &mut expand);
+        }
+    }
     let fault = |(location, message)| Diagnostic::error(document.place(location), message);
     expansion.faults = faults.into_iter().map(fault).collect();
     expansion
+}
+
+/// Whether a key of the outermost map is a place for YAML anchors, as in Compose files. What an alias
+/// copies from there is read where the alias stands.
+pub(super) fn is_extension(name: &str) -> bool {
+    name.starts_with("x-")
 }
 
 fn expand_node(node: &mut Spanned<Node>, each: &mut impl FnMut(&mut Spanned<Node>)) {

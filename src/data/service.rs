@@ -112,7 +112,7 @@ impl Service {
         body: Framing,
     ) -> Started {
         match self {
-            Self::Redirect(redirect) => match redirect.start(connection, turn, client) {
+            Self::Redirect(redirect) => match redirect.start(connection, turn, client, body) {
                 HttpStarted::Answered(outcome) => Started::Answered(outcome),
                 HttpStarted::Json(call) => Started::Call(Call::Json(call)),
             },

@@ -92,7 +92,7 @@ fn read(scheme: &str, rest: &str) -> Result<String, CdnBaseError> {
 }
 
 /// Host names as DNS and container networks have them: `_` is common in the latter.
-fn is_host_name(domain: &str) -> bool {
+pub fn is_host_name(domain: &str) -> bool {
     let is_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     domain
         .split('.')

@@ -12,7 +12,7 @@ mod reason;
 mod rejection;
 mod video_url;
 
-pub use cdn::{CdnBase, CdnBaseError};
+pub use cdn::{CdnBase, CdnBaseError, is_host_name};
 pub use clusters::{ClusterError, OriginClusters};
 pub use reason::RejectReason;
 pub use rejection::Rejection;

@@ -364,7 +364,7 @@ fn descriptions_are_printed() {
             &["config", "schema"][..],
             "\"$schema\": \"https://json-schema.org",
         ),
-        (&["config", "reference"], "## `upstreams.NAME.health_check`"),
+        (&["config", "reference"], "`upstreams.NAME.health_check`"),
         (&["completions", "bash"], "_weir()"),
         (&["completions", "fish"], "complete -c weir"),
         (&["man"], ".TH weir 1"),

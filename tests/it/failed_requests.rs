@@ -127,3 +127,38 @@ async fn an_outage_fills_no_log() {
     assert_eq!(events + unlogged, failed);
     assert!(events < failed, "{events} events for {failed} requests");
 }
+
+/// At the end of a drain, the requests that are left fail by our doing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_a_stop_cuts_is_an_event() {
+    let silent = RecordingBackend::scripted(|mut wire| async move {
+        let _request = wire.request().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("weir.yaml");
+    let yaml = format!(
+        "drain: {{ lame_duck: 0s, quiet: 0s, timeout: 200ms }}\nhttp: [{{ listen: \"127.0.0.1:0\", routes: [{{ upstream: app }}] }}]\n\
+         upstreams: {{ app: {{ backends: [\"{}\"], health_check: off }} }}\n",
+        silent.url()
+    );
+    std::fs::write(&file, yaml).unwrap();
+    let process = Process::start(&["--cdn-host=cdn", "--config", file.to_str().unwrap()]);
+    let mut client = tokio::net::TcpStream::connect(process.http.unwrap())
+        .await
+        .unwrap();
+    let request = b"GET /film HTTP/1.1\r\nHost: h\r\nX-Request-Id: mine\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut client, request)
+        .await
+        .unwrap();
+    eventually("the backend has it", async || !silent.requests().is_empty()).await;
+    process.signal(rustix::process::Signal::TERM);
+    let event = process.until_logged("request failed");
+    assert_eq!(event["cause"], "cut");
+    assert_eq!(
+        (&event["upstream"], &event["request_id"]),
+        (&"app".into(), &"mine".into())
+    );
+    assert_eq!(event["message"], "request failed: cut by the stop");
+}

@@ -119,7 +119,7 @@ async fn faults_are_json() {
     check_fault(
         get(&app, "/").await,
         404,
-        "not found; the redirect service answers GET /redirect?video=URL and gRPC",
+        "not found; the redirect service answers GET and POST /redirect, and gRPC",
     );
     let page = app.metrics().await;
     let rejected = |reason: &str| {
@@ -447,4 +447,16 @@ async fn json_that_does_not_come_is_given_up() {
     );
     let reason = "weir_redirect_rejected_total{reason=\"deadline_exceeded\"}";
     assert_eq!(app.metric(reason).await, 1);
+}
+
+/// A client that waits for a 100 must not be asked for a body that is refused.
+#[tokio::test]
+async fn json_that_is_announced_too_long_is_refused_at_once() {
+    let app = TestApp::plain();
+    let request = "POST /redirect HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 65537\r\n\r\n";
+    check_fault(
+        http1(app.redirect, request).await,
+        413,
+        "message is longer than 65536 bytes",
+    );
 }

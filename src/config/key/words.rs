@@ -86,7 +86,13 @@ impl<T, const FREE: bool> Kind for Text<T, FREE> {
     }
 
     fn schema(&self) -> Json {
-        json!({ "type": "string", "description": self.words })
+        // Where no text is meant to be free, the reader takes a number as it is written.
+        let kinds: &[&str] = if FREE {
+            &["string"]
+        } else {
+            &["string", "number"]
+        };
+        json!({ "type": kinds, "description": self.words })
     }
 }
 

@@ -4,11 +4,14 @@ use std::{collections::HashSet, num::NonZeroU16};
 
 use url::{Host, Url};
 
-use crate::config::{
-    AdminState, BackendAddr, Scheme, WeightedBackend,
-    item::Item,
-    key::{Choice, Key, List, Table, Text, TextOrTable, Whole},
-    section::Section,
+use crate::{
+    config::{
+        AdminState, BackendAddr, Scheme, WeightedBackend,
+        item::Item,
+        key::{Choice, Key, List, Table, Text, TextOrTable, Whole},
+        section::Section,
+    },
+    redirect,
 };
 
 const ADDR: Text<BackendAddr> = Text {
@@ -84,10 +87,7 @@ fn backend(item: Item<'_>) -> Option<WeightedBackend> {
     }
     let section = item.section(&BACKEND);
     let addr = section.given(&URL);
-    section.require(
-        &[URL.name],
-        "url is missing, for example http://127.0.0.1:8081",
-    );
+    section.require_key(&URL, ", for example http://127.0.0.1:8081");
     let weight = section.get(&WEIGHT);
     let admin_state = section.get(&STATE);
     Some(WeightedBackend {
@@ -97,11 +97,10 @@ fn backend(item: Item<'_>) -> Option<WeightedBackend> {
     })
 }
 
-/// Whether DNS or a container network can have the name. The URL parser lets `$`, `{` and `*` pass.
+/// Whether DNS or a container network can have the name, which may end with the root's dot. The URL
+/// parser lets `$`, `{` and `*` pass.
 pub(super) fn is_host_name(name: &str) -> bool {
-    let is_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let mut labels = name.strip_suffix('.').unwrap_or(name).split('.');
-    labels.all(|label| !label.is_empty() && label.bytes().all(is_byte))
+    redirect::is_host_name(name.strip_suffix('.').unwrap_or(name))
 }
 
 fn backend_addr(text: &str) -> Result<BackendAddr, String> {

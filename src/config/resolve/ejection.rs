@@ -62,12 +62,16 @@ pub(super) fn ejection(section: Option<Section<'_>>) -> Option<EjectionPolicy> {
             .fault(section.value_place(&MAX_TIME), message);
     }
     let base_time = base_time.unwrap_or_else(|| BASE_TIME.default());
+    let max_time = max_time.max(base_time);
+    if !section.has(MAX_TIME.name) && max_time == base_time {
+        section.note_effective(&MAX_TIME, max_time);
+    }
     let max_percent = section.get(&MAX_PERCENT);
     Some(EjectionPolicy {
         // 0 switches it off, as nginx's max_fails does.
         consecutive_failures: NonZeroU32::new(failures)?,
         base_time,
-        max_time: max_time.max(base_time),
+        max_time,
         max_percent,
     })
 }

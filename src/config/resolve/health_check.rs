@@ -150,13 +150,17 @@ pub(super) fn health_check(section: Option<Section<'_>>) -> Option<HealthCheck> 
             .fault(section.value_place(&TIMEOUT), message);
     }
     let interval = interval.unwrap_or_else(|| INTERVAL.default());
+    let timeout = timeout.min(interval);
+    if !section.has(TIMEOUT.name) && timeout == interval {
+        section.note_effective(&TIMEOUT, timeout);
+    }
     let thresholds = HealthThresholds {
         rise: section.get(&RISE),
         fall: section.get(&FALL),
     };
     Some(HealthCheck {
         interval,
-        timeout: timeout.min(interval),
+        timeout,
         thresholds,
         probe: probe?,
     })

@@ -162,10 +162,7 @@ fn listener(
     if let Some(listen) = listen {
         addresses.add(section, &LISTEN, listen);
     }
-    section.require(
-        &[LISTEN.name],
-        "listen is missing, for example 0.0.0.0:8080",
-    );
+    section.require_key(&LISTEN, ", for example 0.0.0.0:8080");
     let router = Router::new(routes(section, upstreams));
     let trusted_proxies = section.list(&TRUSTED_PROXIES);
     let body_limit = section.get(&BODY_LIMIT);
@@ -182,10 +179,7 @@ fn listener(
 }
 
 fn routes(section: &Section<'_>, upstreams: &Names<'_>) -> Vec<Route> {
-    section.require(
-        &[ROUTES.name],
-        "routes is missing, for example [{ path: /, upstream: app }]",
-    );
+    section.require_key(&ROUTES, ", for example [{ path: /, upstream: app }]");
     let mut routes: Vec<Route> = Vec::new();
     let mut known = HashSet::new();
     for item in section.items(&ROUTES).unwrap_or_default() {

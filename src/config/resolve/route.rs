@@ -92,7 +92,7 @@ pub(super) fn route(section: &Section<'_>, upstreams: &Names<'_>) -> Option<Rout
         true => Prefix::Strip,
         false => Prefix::Keep,
     };
-    section.require(&[UPSTREAM.name], "upstream is missing");
+    section.require_key(&UPSTREAM, "");
     let request_headers = header_rules(&section.section(&REQUEST_HEADERS));
     let response_headers = header_rules(&section.section(&RESPONSE_HEADERS));
     let name = section.given(&UPSTREAM)?;

@@ -10,14 +10,14 @@ use crate::config::{
     reading::Reading,
     resolve::ROOT,
     section::Section,
+    variables::is_extension,
 };
 
 impl Section<'_> {
     /// Reports unknown keys, and returns the known ones that they are most like.
     pub(super) fn refuse_unknown_keys(&self) -> Vec<&'static str> {
         let is_unknown = |name: &str| {
-            // YAML anchors need a place, as in Compose files.
-            let is_extension = self.path.is_empty() && name.starts_with("x-");
+            let is_extension = self.path.is_empty() && is_extension(name);
             !is_extension && !self.knows(name)
         };
         let keys = self.entries.iter().map(|(key, _)| key);

@@ -1,5 +1,7 @@
 //! Reads one map of the document key by key, and collects every fault.
 
+use std::time::Duration;
+
 use serde_saphyr::{Location, Spanned};
 
 use crate::config::{
@@ -111,6 +113,12 @@ impl<'a> Section<'a> {
         self.require_at(self.own_place(), names, message);
     }
 
+    /// Makes a key a must; `hint` ends the message.
+    pub(super) fn require_key<K>(&self, key: &Key<K>, hint: &str) {
+        let path = self.full_path(key.name);
+        self.require(&[key.name], &format!("{path} is missing{hint}"));
+    }
+
     /// As [`Self::require`], if `name` is there, which is then at fault.
     pub(super) fn require_for(&self, name: &str, names: &[&str], message: &str) {
         if self.has(name) {
@@ -188,6 +196,12 @@ impl<'a> Section<'a> {
             text: effective.to_owned(),
             is_default: text.is_none(),
         });
+    }
+
+    /// Notes that a default is lowered or raised by another key.
+    pub(super) fn note_effective<K>(&self, key: &Key<K>, value: Duration) {
+        let text = humantime::format_duration(value).to_string();
+        self.reading.correct(&self.path, key.name, text);
     }
 
     /// Where the value of a key is given; nowhere if it is not.

@@ -251,3 +251,24 @@ fn what_can_be_switched_off_takes_off() {
         ],
     );
 }
+
+#[test]
+fn extensions_are_not_read() {
+    let yaml = "x-a: { cmd: \"echo ${NOT_SET}\" }\nredirect: { cdn_host: a }\n";
+    load_file(yaml).unwrap();
+}
+
+/// What `weir check` shows is what runs.
+#[test]
+fn a_default_that_another_key_limits_is_shown_as_it_holds() {
+    let yaml = "port: 80\nbackends: [http://a]\nhealth_check: { interval: 500ms }\n";
+    let checked = Config::check_text(yaml, &Flags::default(), &environment(&[])).unwrap();
+    let check = checked.config.upstreams[0].health_check.clone().unwrap();
+    assert_eq!(check.timeout, Duration::from_millis(500));
+    assert!(
+        checked
+            .to_string()
+            .contains("interval 500ms, timeout 500ms*"),
+        "{checked}"
+    );
+}

@@ -2,7 +2,7 @@
 //! access log, which is not. An outage fails every request, so each worker logs ten a second and
 //! counts the rest.
 
-use std::cell::Cell;
+use std::{cell::Cell, fmt};
 
 use tokio::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crate::{
         fault::{Blame, Fault},
     },
     message::RequestHead,
+    state::Cause,
 };
 
 /// How many events of this kind one worker has written in the current second.
@@ -96,9 +97,17 @@ impl Exchange {
     /// Logs that it failed, if that is not the client's fault.
     pub(super) fn log_failure(&self, fault: &Fault) {
         let row = fault.row();
-        if row.blame == Blame::Client {
-            return;
+        if row.blame != Blame::Client {
+            self.log_event(row.cause, Some(row.status), &fault);
         }
+    }
+
+    /// Logs that a stop ended it before its response was complete.
+    pub(super) fn log_cut(&self) {
+        self.log_event(Cause::Cut, None, &"cut by the stop");
+    }
+
+    fn log_event(&self, cause: Cause, status: Option<u16>, reason: &dyn fmt::Display) {
         let Some(unlogged) = self.http.failures.admit(Instant::now()) else {
             return;
         };
@@ -111,13 +120,13 @@ impl Exchange {
             upstream = upstream.name(),
             backend = backend.map(tracing::field::display),
             attempts = count,
-            cause = row.cause.label(),
-            status = row.status,
+            cause = cause.label(),
+            status,
             request_id = %String::from_utf8_lossy(self.request_id()),
             method = head.method_text(),
             path = shortened(head.path()),
             unlogged,
-            "request failed: {fault}"
+            "request failed: {reason}"
         );
     }
 }

@@ -232,6 +232,7 @@ impl Drop for Exchange {
             // The connection ended before the exchange did.
             let is_cut = self.http.context.phases.current() == Phase::Cut;
             let cause = if is_cut {
+                self.log_cut();
                 Cause::Cut
             } else {
                 self.connection.cause_of_loss()

@@ -38,7 +38,7 @@ pub(in crate::data) enum CallError {
     BadHost(#[from] HostFault),
     #[error("request head is longer than {bytes_max} bytes")]
     HeadLimit { bytes_max: u64 },
-    #[error("not found; the redirect service answers GET /redirect?video=URL and gRPC")]
+    #[error("not found; the redirect service answers GET and POST /redirect, and gRPC")]
     NotFound,
     #[error("no such method; the service has Redirect")]
     UnknownMethod,

@@ -13,7 +13,7 @@ use crate::{
         redirect::{ALLOWED, CallError, JsonCall, RedirectWorker, cors::CorsAnswer, send_json},
         stream::{MessageStream, Turn},
     },
-    message::{Kind, RequestHead, ResponseHead, host_of},
+    message::{Framing, Kind, RequestHead, ResponseHead, host_of},
     proto::REDIRECT_PATH,
 };
 
@@ -24,13 +24,14 @@ impl RedirectWorker {
         connection: &Rc<Connection>,
         turn: &mut Turn<'_, '_>,
         client: &mut MessageStream,
+        body: Framing,
     ) -> HttpStarted {
         let head = &turn.scratch.request;
         let is_json = head.method() == b"POST" && head.path() == "/redirect";
         if !is_json || host_of(head).is_err() {
             return HttpStarted::Answered(self.answer(connection, turn, client));
         }
-        let mut call = JsonCall::new(self, connection, turn, client);
+        let mut call = JsonCall::new(self, connection, turn, client, body);
         match call.poll(turn, client) {
             Poll::Ready(outcome) => HttpStarted::Answered(outcome),
             Poll::Pending => HttpStarted::Json(Box::new(call)),

@@ -17,7 +17,7 @@ use crate::{
         stream::{MessageStream, Outlet, StreamFault, Turn},
     },
     http1::Piece,
-    message::{Kind, host_of},
+    message::{Framing, Kind, host_of},
 };
 
 /// A call whose body is being read.
@@ -28,6 +28,8 @@ pub(in crate::data) struct JsonCall {
     asked: Asked,
     cors: CorsAnswer,
     asks_to_keep: bool,
+    /// Whether the head announces more than is taken.
+    is_too_long: bool,
     body: Vec<u8>,
     began: Instant,
     timeout: Duration,
@@ -61,6 +63,7 @@ impl JsonCall {
         connection: &Rc<Connection>,
         turn: &mut Turn<'_, '_>,
         client: &mut MessageStream,
+        body: Framing,
     ) -> Self {
         let head = &turn.scratch.request;
         let call = Self {
@@ -72,12 +75,13 @@ impl JsonCall {
             },
             cors: redirect.engine.cors(head),
             asks_to_keep: asks_to_keep(head) && host_of(head).is_ok(),
+            is_too_long: matches!(body, Framing::Length(bytes) if bytes > MESSAGE_BYTES_MAX as u64),
             body: Vec::new(),
             began: turn.now,
             timeout: redirect.engine.call_timeout(),
             _count: CallCount::begin(&redirect.context),
         };
-        if head.expects_continue() && !client.is_received() {
+        if head.expects_continue() && !client.is_received() && !call.is_too_long {
             let interim = &mut turn.scratch.outgoing;
             interim.begin(100, b"", http::Version::HTTP_11);
             interim.finish();
@@ -93,6 +97,9 @@ impl JsonCall {
         turn: &mut Turn<'_, '_>,
         client: &mut MessageStream,
     ) -> Poll<Outcome> {
+        if self.is_too_long {
+            return Poll::Ready(self.answer(turn, client, Err(TOO_LONG)));
+        }
         while !client.is_received() {
             let body = &mut self.body;
             let mut keep = |_: &mut Outlet<'_, '_>, piece: Piece<'_>| match piece {
@@ -107,9 +114,7 @@ impl JsonCall {
             };
             let error = match client.poll_receive(turn, MESSAGE_BYTES_MAX, &mut keep) {
                 Poll::Ready(Ok(())) => continue,
-                Poll::Ready(Err(Unread::TooLong)) => CallError::MessageTooLarge {
-                    bytes_max: MESSAGE_BYTES_MAX,
-                },
+                Poll::Ready(Err(Unread::TooLong)) => TOO_LONG,
                 Poll::Ready(Err(Unread::Broken(StreamFault::Malformed(_)))) => {
                     CallError::BadRequest("the body is malformed")
                 }
@@ -187,3 +192,7 @@ impl JsonCall {
         }
     }
 }
+
+const TOO_LONG: CallError = CallError::MessageTooLarge {
+    bytes_max: MESSAGE_BYTES_MAX,
+};
