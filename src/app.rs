@@ -25,7 +25,7 @@ use crate::{
     listener::{self, ListenerReceiver},
     net::{self, BindError},
     shutdown::{self, PhaseReceiver},
-    state::{OpenFiles, Shared, Snapshot},
+    state::{OpenFiles, RateLimits, Shared, Snapshot},
 };
 
 /// A process whose listeners are bound and whose threads are not yet started.
@@ -98,10 +98,17 @@ impl App {
             .build()
             .map_err(RunError::Start)?;
         let addresses = self.addresses();
-        let nothing = Snapshot::new(&self.config, Vec::new(), Vec::new());
+        let rate_limits = RateLimits::new(self.config.rate_limits.clients_max);
+        let nothing = Snapshot::new(&self.config, &rate_limits, Vec::new(), Vec::new());
         let workers = self.workers.get();
         let per_client_limit = self.config.connections.per_client_limit;
-        let shared = Shared::new(nothing, workers, per_client_limit, self.open_files);
+        let shared = Shared::new(
+            nothing,
+            rate_limits,
+            workers,
+            per_client_limit,
+            self.open_files,
+        );
         let (senders, receivers) = listener::listener_channels(workers);
         let mut listeners = Listeners::new(Arc::clone(&shared), senders);
         let in_runtime = runtime.enter();

@@ -8,6 +8,7 @@ pub mod message;
 pub mod http1;
 
 pub mod header_rules;
+pub mod limit;
 
 pub mod balance;
 pub mod ejection;

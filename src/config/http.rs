@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::route::Router;
+use crate::{limit::Rule, route::Router};
 
 /// One listener of the HTTP load balancer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Http {
     pub uri_limit: u64,
     /// Protocols that a client may upgrade to, in lower case. Default `websocket`.
     pub upgrades: Vec<String>,
+    /// A bucket of each client for this listener. Default `None`.
+    pub rate_limit: Option<Rule>,
 }
 
 /// The default of a listener's `trusted_proxies`.

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use crate::{
     config::{
         diagnostic::SourceFile,
@@ -19,6 +21,7 @@ use crate::{
         overrides::{Overrides, Setting},
         variables::Expansion,
     },
+    limit::{Mode, Rule},
     redirect::RedirectPolicy,
 };
 
@@ -63,6 +66,8 @@ pub struct Config {
     pub http: Vec<Http>,
     /// The groups of backends that they lead to, in the order of their names in the file.
     pub upstreams: Vec<Upstream>,
+    /// How many requests a client may make.
+    pub rate_limits: RateLimits,
     /// The admin listener.
     pub admin: Admin,
     /// Limits and timeouts of client connections, the same for every data-plane listener.
@@ -84,6 +89,18 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// What may not be meant as it is written.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// How many requests a client may make over all listeners.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RateLimits {
+    /// The bucket of each client that is not registered. Default `None`: unlimited.
+    pub default: Option<Rule>,
+    /// What follows when a registered client makes more requests than it may. Default `Enforce`.
+    pub mode: Mode,
+    /// Clients that are not registered and have a bucket of their own at a time. Default
+    /// 1,000,000, bounds 100 to 100,000,000; 35 bytes each.
+    pub clients_max: NonZeroU32,
 }
 
 /// How events are logged.
@@ -121,6 +138,10 @@ pub struct Redirect {
     pub call_timeout: Duration,
     /// Which web pages may read answers over HTTP. Default: all.
     pub cors: Cors,
+    /// Proxies allowed to say which client a call is of. Default the loopback addresses.
+    pub trusted_proxies: Vec<IpNet>,
+    /// A bucket of each client for this service. Default `None`.
+    pub rate_limit: Option<Rule>,
 }
 
 /// Whether gRPC reflection answers.

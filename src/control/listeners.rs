@@ -149,10 +149,8 @@ impl Listeners {
                 ids.push(id);
             }
         }
-        let settings = |(id, http): (usize, &Http)| HttpSettings {
-            id,
-            settings: Arc::new(http.clone()),
-        };
+        let settings =
+            |(id, http): (usize, &Http)| HttpSettings::new(id, http, &self.shared.rate_limits);
         ids.into_iter().zip(config).map(settings).collect()
     }
 

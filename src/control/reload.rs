@@ -12,7 +12,7 @@ use crate::{
         upstreams::Upstreams,
     },
     net::BindError,
-    state::{OpenFiles, Shared, Snapshot},
+    state::{OpenFiles, Shared},
 };
 
 /// The running configuration, and what a reload changes.
@@ -106,7 +106,7 @@ pub(super) fn begin(
     let specs = listener_specs(config);
     let settings = listeners.settings(&specs, &config.http);
     let configured = upstreams.configured(&config.upstreams, config.ttl_max);
-    upstreams.publish_configured(Snapshot::new(config, settings, configured));
+    upstreams.publish_configured(config, settings, configured);
     listeners.open(bound, &specs);
 }
 
@@ -140,6 +140,10 @@ fn keep_fixed(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     if loaded.workers != running.workers {
         loaded.workers = running.workers;
         fixed.push("workers");
+    }
+    if loaded.rate_limits.clients_max != running.rate_limits.clients_max {
+        loaded.rate_limits.clients_max = running.rate_limits.clients_max;
+        fixed.push("rate_limit.max_clients");
     }
     if loaded.log != running.log {
         loaded.log = running.log.clone();

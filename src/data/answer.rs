@@ -60,7 +60,7 @@ pub(in crate::data) fn refuse(
 ) -> Result<usize, StreamFault> {
     let row = fault.row();
     if asked.is_grpc {
-        let status = tonic::Status::new(row.code, fault.to_string()).into_http::<()>();
+        let status = fault.to_status().into_http::<()>();
         let head = &mut turn.scratch.outgoing;
         head.begin(200, b"", Version::HTTP_11);
         for (name, value) in status.headers() {
@@ -70,9 +70,11 @@ pub(in crate::data) fn refuse(
         push_request_id(head.fields_mut(), request_id);
         return send(turn, client, asked, b"", is_last);
     }
-    let (content_type, body) = match asked.wants_json {
-        true => (JSON, json_body(fault, request_id)),
-        false => (TEXT, text_body(fault, request_id)),
+    let (content_type, body) = match (fault.limited(), asked.wants_json) {
+        // The body that clients of rate limiters know.
+        (Some(_), _) => (JSON, json_body(fault, b"")),
+        (None, true) => (JSON, json_body(fault, request_id)),
+        (None, false) => (TEXT, text_body(fault, request_id)),
     };
     let head = &mut turn.scratch.outgoing;
     head.begin(row.status, b"", Version::HTTP_11);
@@ -80,6 +82,9 @@ pub(in crate::data) fn refuse(
     fields.push_as(Kind::ContentType, b"content-type", content_type);
     fields.push_as(Kind::Other, b"cache-control", b"no-store");
     push_request_id(fields, request_id);
+    if let Some(limited) = fault.limited() {
+        limited.write(fields);
+    }
     if row.status == 503 {
         fields.push_as(Kind::Other, b"retry-after", b"1");
     }

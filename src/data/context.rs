@@ -10,11 +10,11 @@ use std::{
 };
 
 use slab::Slab;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     config::Connections,
-    data::stream::Scratch,
+    data::{event_budget::EventBudget, stream::Scratch},
     shutdown::Phase,
     state::{Shared, Snapshot, Upstream, WorkerState},
 };
@@ -82,6 +82,8 @@ pub(in crate::data) struct WorkerContext {
     /// The latest snapshot that this worker saw.
     snapshot: RefCell<LocalSnapshot>,
     connections: RefCell<LocalConnections>,
+    /// Requests that a limit in shadow mode would have refused.
+    pub(in crate::data) shadow_events: EventBudget,
     /// Its other end learns when the last holder of this context is gone.
     _alive: mpsc::Sender<Infallible>,
 }
@@ -101,6 +103,7 @@ impl WorkerContext {
             connections: RefCell::new(Rc::new(Arc::clone(&shared.snapshot.load().connections))),
             shared,
             phases: Phases::new(phase),
+            shadow_events: EventBudget::new(Instant::now()),
             _alive: alive,
         }
     }

@@ -3,9 +3,10 @@
 
 use std::{io, time::Duration};
 
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::{
+    data::limited::Limited,
     http1::{BodyFault, FIELDS_MAX, HeadFault},
     message::{FramingFault, HostFault},
     net::DialError,
@@ -54,6 +55,8 @@ pub(in crate::data) enum Fault {
     ResponseBroken,
     #[error("no whole response within {timeout:?}")]
     TotalTimeout { timeout: Duration },
+    #[error(transparent)]
+    RateLimited(Limited),
     #[error("request body is longer than {bytes_max} bytes")]
     BodyLimit { bytes_max: u64 },
     #[error("path and query are longer than {bytes_max} bytes")]
@@ -136,6 +139,7 @@ impl Fault {
             Self::ResponseStalled { .. }  => row(504, Code::DeadlineExceeded,   Cause::UpstreamTimeout, Neither, Close),
             Self::ResponseBroken          => row(502, Code::Unavailable,        Cause::ResponseBroken,  Neither, Close),
             Self::TotalTimeout { .. }     => row(504, Code::DeadlineExceeded,   Cause::TotalTimeout,    Neither, Keep),
+            Self::RateLimited(_)          => row(429, Code::ResourceExhausted,  Cause::RateLimited,     Client,  Keep),
             Self::BodyLimit { .. }        => row(413, Code::ResourceExhausted,  Cause::BodyLimit,       Client,  Close),
             Self::UriLimit { .. }         => row(414, Code::ResourceExhausted,  Cause::UriLimit,        Client,  Keep),
             Self::HeadLimit { .. }        => row(431, Code::ResourceExhausted,  Cause::HeadLimit,       Client,  Close),
@@ -149,6 +153,21 @@ impl Fault {
             | Self::RequestBody(_)
             | Self::BadRequest(_)         => row(400, Code::Internal,           Cause::BadRequest,      Client,  Close),
         }
+    }
+
+    /// The limit that refused the request, if one did.
+    pub(in crate::data) fn limited(&self) -> Option<&Limited> {
+        if let Self::RateLimited(limited) = self {
+            return Some(limited);
+        }
+        None
+    }
+
+    /// What a gRPC client gets.
+    pub(in crate::data) fn to_status(&self) -> Status {
+        let status = || Status::new(self.row().code, self.to_string());
+        self.limited()
+            .map_or_else(status, |limited| limited.to_status())
     }
 
     /// Its cause in metrics and log.

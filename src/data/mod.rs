@@ -11,10 +11,13 @@ mod context;
 mod downstream;
 #[cfg(test)]
 mod echo;
+mod event_budget;
 mod exchange;
 mod fault;
+mod limited;
 mod listener;
 mod outcome;
+mod rate_limit;
 pub mod redirect;
 mod service;
 mod stream;

@@ -138,7 +138,7 @@ impl Service {
         if let Self::Redirect(redirect) = self
             && redirect.is_grpc(&request)
         {
-            let call = redirect.call(&connection.limits, turn, request, respond)?;
+            let call = redirect.call(connection, turn, request, respond)?;
             return Some((Call::Grpc(call), MessageStream::none()));
         }
         let bytes_max = u64::from(connection.limits.max_header_size);

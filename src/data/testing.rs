@@ -19,7 +19,10 @@ use crate::{
     },
     net::Transport,
     shutdown::Phase,
-    state::{Backend, HttpSettings, Member, OpenFiles, Shared, Snapshot, Upstream, WHOLE_SHARE},
+    state::{
+        Backend, HttpSettings, Member, OpenFiles, RateLimits, Shared, Snapshot, Upstream,
+        WHOLE_SHARE,
+    },
 };
 
 /// A balancer before one backend, which is the other end of a kept connection.
@@ -64,14 +67,13 @@ pub(in crate::data) fn services(yaml: &str) -> Rc<Services> {
         ..Flags::default()
     };
     let config = Config::load(&flags, &Environment::default()).unwrap();
-    let http = config.http.iter().zip(0..).map(|(http, id)| HttpSettings {
-        id,
-        settings: http.clone().into(),
-    });
+    let rate_limits = RateLimits::new(config.rate_limits.clients_max);
+    let http = config.http.iter().zip(0..);
+    let http = http.map(|(http, id)| HttpSettings::new(id, http, &rate_limits));
     let upstreams = config.upstreams.iter().zip(0..);
     let upstreams = upstreams.map(|(upstream, id)| Upstream::new(id, upstream.clone().into(), 1));
-    let snapshot = Snapshot::new(&config, http.collect(), upstreams.collect());
-    let shared = Shared::new(snapshot, 1, None, OpenFiles::within(1024));
+    let snapshot = Snapshot::new(&config, &rate_limits, http.collect(), upstreams.collect());
+    let shared = Shared::new(snapshot, rate_limits, 1, None, OpenFiles::within(1024));
     let (alive, _unused) = mpsc::channel(1);
     let engine = Engine::new(Arc::clone(&shared), 0);
     let health = health_service()

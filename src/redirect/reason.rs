@@ -29,11 +29,12 @@ pub enum RejectReason {
     BadRequest,
     NotConfigured,
     Panic,
+    RateLimited,
 }
 
 impl RejectReason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Empty,
         Self::TooLong,
         Self::ControlCharacter,
@@ -56,6 +57,7 @@ impl RejectReason {
         Self::BadRequest,
         Self::NotConfigured,
         Self::Panic,
+        Self::RateLimited,
     ];
 
     /// The label's text.
@@ -83,6 +85,7 @@ impl RejectReason {
             Self::BadRequest => "bad_request",
             Self::NotConfigured => "not_configured",
             Self::Panic => "panic",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

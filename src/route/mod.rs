@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::header_rules::HeaderRules;
+use crate::{header_rules::HeaderRules, limit::RouteRule};
 
 mod normal_path;
 
@@ -42,6 +42,8 @@ pub struct Route {
     pub request_headers: HeaderRules,
     /// What changes in responses.
     pub response_headers: HeaderRules,
+    /// How its requests are limited.
+    pub rate_limit: RouteRule,
 }
 
 impl Route {
@@ -54,6 +56,7 @@ impl Route {
             upstream,
             request_headers: HeaderRules::default(),
             response_headers: HeaderRules::default(),
+            rate_limit: RouteRule::default(),
         }
     }
 

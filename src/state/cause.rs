@@ -51,11 +51,13 @@ pub enum Cause {
     LocalResources,
     /// The request passed through this load balancer too often.
     ForwardingLoop,
+    /// The client makes more requests than it may.
+    RateLimited,
 }
 
 impl Cause {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::NoRoute,
         Self::NoBackend,
         Self::QueueFull,
@@ -80,6 +82,7 @@ impl Cause {
         Self::BadRequest,
         Self::LocalResources,
         Self::ForwardingLoop,
+        Self::RateLimited,
     ];
 
     /// The value of the metrics' `cause` label and of the access log's field.
@@ -109,6 +112,7 @@ impl Cause {
             Self::BadRequest => "bad_request",
             Self::LocalResources => "local_resources",
             Self::ForwardingLoop => "forwarding_loop",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

@@ -19,6 +19,7 @@ mod duration_histogram;
 mod name_lookups;
 mod open_files;
 mod queue;
+mod rate_limits;
 mod reloads;
 mod response_stats;
 mod snapshot;
@@ -36,9 +37,10 @@ pub use duration_histogram::{DURATION_BOUNDS, DurationHistogram};
 pub use name_lookups::NameLookups;
 pub use open_files::{BackendFile, OpenFiles};
 pub use queue::{Place, Queue, QueueRank};
+pub use rate_limits::{Limit, RateLimits, Scope};
 pub use reloads::Reloads;
 pub use response_stats::ResponseStats;
-pub use snapshot::{HttpSettings, RedirectSettings, Snapshot, SnapshotHandle};
+pub use snapshot::{HttpSettings, Limits, RedirectSettings, Snapshot, SnapshotHandle};
 pub use stats::{AcceptFault, Protocol, WorkerStats};
 pub use status::Status;
 pub use turns::Turns;
@@ -57,6 +59,8 @@ pub struct Shared {
     pub name_lookups: NameLookups,
     /// How many connections each client has.
     pub clients: Arc<ClientConnections>,
+    /// What clients have used of the limits of requests.
+    pub rate_limits: RateLimits,
     /// What is left of the process's files.
     pub open_files: Arc<OpenFiles>,
     /// Says that a backend failed often enough to be looked at. Given by the workers, taken by the
@@ -75,6 +79,7 @@ impl Shared {
     /// Fresh state for a number of workers.
     pub fn new(
         snapshot: Snapshot,
+        rate_limits: RateLimits,
         workers: usize,
         per_client_limit: Option<NonZeroUsize>,
         open_files: OpenFiles,
@@ -86,6 +91,7 @@ impl Shared {
             reloads: Reloads::default(),
             name_lookups: NameLookups::default(),
             clients: ClientConnections::new(per_client_limit),
+            rate_limits,
             open_files: Arc::new(open_files),
             suspects: Notify::new(),
             is_probed: AtomicBool::new(false),

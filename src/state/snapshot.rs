@@ -3,11 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
+use ipnet::IpNet;
 
 use crate::{
     config::{self, Config, Connections, Cors, Reflection},
+    limit::{ClientTable, Mode, RouteRule},
     redirect::RedirectPolicy,
-    state::Upstream,
+    state::{Limit, RateLimits, Scope, Upstream},
 };
 
 /// What a reload may change. Built whole, published whole, never changed.
@@ -24,6 +26,19 @@ pub struct Snapshot {
     pub upstreams: Arc<[Upstream]>,
     /// Limits and timeouts of client connections that are accepted from now on.
     pub connections: Arc<Connections>,
+    /// How many requests a client may make, over all listeners.
+    pub limits: Limits,
+}
+
+/// How many requests a client may make over all listeners.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The limit of each client that is not registered; `None` if there is none.
+    pub default: Option<Limit>,
+    /// What follows when a registered client makes more requests than it may.
+    pub mode: Mode,
+    /// The registered clients.
+    pub clients: Arc<ClientTable>,
 }
 
 /// What one listener of the HTTP load balancer answers by.
@@ -33,6 +48,10 @@ pub struct HttpSettings {
     pub id: usize,
     /// What the operator wants of it; `Route::upstream` indexes [`Snapshot::upstreams`].
     pub settings: Arc<config::Http>,
+    /// The limit of each client on this listener.
+    pub limit: Option<Limit>,
+    /// The limits of each client on its routes, in their order.
+    pub route_limits: Arc<[Option<Limit>]>,
 }
 
 /// What the redirect service answers by.
@@ -46,29 +65,51 @@ pub struct RedirectSettings {
     pub reflection: Reflection,
     /// Which web pages may read answers over HTTP.
     pub cors: Cors,
+    /// Proxies allowed to say which client a call is of.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// The limit of each client on this service.
+    pub limit: Option<Limit>,
 }
 
 impl Snapshot {
     /// Builds the snapshot of a configuration. `upstreams` are in the order of the configuration's.
-    pub fn new(config: &Config, http: Vec<HttpSettings>, upstreams: Vec<Upstream>) -> Self {
+    pub fn new(
+        config: &Config,
+        rate_limits: &RateLimits,
+        http: Vec<HttpSettings>,
+        upstreams: Vec<Upstream>,
+    ) -> Self {
         let redirect = config.redirect.as_ref().map(|redirect| RedirectSettings {
             policy: redirect.policy.clone(),
             call_timeout: redirect.call_timeout,
             reflection: redirect.reflection,
             cors: redirect.cors.clone(),
+            trusted_proxies: redirect.trusted_proxies.clone().into(),
+            limit: redirect
+                .rate_limit
+                .map(|rule| rate_limits.limit(Scope::Listener, "redirect", rule)),
         });
+        let default = config.rate_limits.default;
+        let default = default.map(|rule| rate_limits.limit(Scope::Default, "default", rule));
         Self {
             redirect,
             http: http.into(),
             retired: Arc::default(),
             upstreams: upstreams.into(),
             connections: Arc::new(config.connections.clone()),
+            limits: Limits {
+                default,
+                mode: config.rate_limits.mode,
+                clients: Arc::default(),
+            },
         }
     }
 
-    /// The same snapshot, with what `before` had and it has not among the retired.
+    /// The same snapshot, with the clients that `before` had, and with the listeners that it has not
+    /// among the retired. `slots` is the number of limits that there ever were.
     #[must_use]
-    pub fn after(self, before: &Self) -> Self {
+    pub fn after(mut self, before: &Self, slots: usize) -> Self {
+        self.limits.clients = Arc::new(before.limits.clients.with_slots(slots));
         let is_gone = |id: usize| self.http(id).is_none();
         let last = Arc::new(Self {
             retired: Arc::default(),
@@ -83,6 +124,19 @@ impl Snapshot {
         }
     }
 
+    /// The same snapshot with other clients.
+    #[must_use]
+    pub fn with_clients(&self, clients: ClientTable) -> Self {
+        let limits = Limits {
+            clients: Arc::new(clients),
+            ..self.limits.clone()
+        };
+        Self {
+            limits,
+            ..self.clone()
+        }
+    }
+
     /// The last snapshot that had a listener that is gone now.
     pub fn last_with(&self, listener: usize) -> Option<&Arc<Self>> {
         let retired = self.retired.iter().find(|(id, _)| *id == listener);
@@ -92,6 +146,30 @@ impl Snapshot {
     /// The settings of a listener of the load balancer; `None` once a reload took it away.
     pub fn http(&self, id: usize) -> Option<&HttpSettings> {
         self.http.iter().find(|http| http.id == id)
+    }
+}
+
+impl HttpSettings {
+    /// What a listener answers by.
+    pub fn new(id: usize, http: &config::Http, rate_limits: &RateLimits) -> Self {
+        let name = |rest: &str| format!("{} {rest}", http.listen);
+        let limit = http.rate_limit;
+        let limit = limit.map(|rule| rate_limits.limit(Scope::Listener, &name(""), rule));
+        let routes = (0..).map_while(|index| http.router.get(index));
+        let route_limits = routes.map(|route| {
+            let RouteRule::Limited { own, .. } = route.rate_limit else {
+                return None;
+            };
+            let host = route.host.as_deref().unwrap_or("*");
+            let name = name(&format!("{host}{}", route.path));
+            own.map(|rule| rate_limits.limit(Scope::Route, &name, rule))
+        });
+        Self {
+            id,
+            limit,
+            route_limits: route_limits.collect(),
+            settings: Arc::new(http.clone()),
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 )]
 
 use crate::{
+    limit::Mode,
     redirect::{RejectReason, Target},
-    state::{Cause, CloseCause, Counter, DurationHistogram, ResponseStats},
+    state::{Cause, CloseCause, Counter, DurationHistogram, ResponseStats, Scope},
 };
 
 /// Counts that one worker writes and the control plane reads.
@@ -29,6 +30,12 @@ pub struct WorkerStats {
     retries: [Counter; Cause::ALL.len()],
     /// Connections that became tunnels.
     pub upgrades: Counter,
+    /// Requests above a limit, by [`Scope`]: those that were refused.
+    rate_limited: [Counter; Scope::ALL.len()],
+    /// Those that would have been refused.
+    shadow_limited: [Counter; Scope::ALL.len()],
+    /// Requests of clients that the table of buckets had no room for.
+    pub bucket_overflows: Counter,
     /// Calls that began.
     pub calls_started: Counter,
     /// Calls whose answer was handed to the connection, or that were given up.
@@ -65,6 +72,14 @@ impl WorkerStats {
     /// The counter of second attempts after a first that failed for one reason.
     pub fn retries(&self, cause: Cause) -> &Counter {
         &self.retries[cause as usize]
+    }
+
+    /// The counter of requests above a limit.
+    pub fn rate_limited(&self, scope: Scope, mode: Mode) -> &Counter {
+        match mode {
+            Mode::Enforce => &self.rate_limited[scope as usize],
+            Mode::Shadow => &self.shadow_limited[scope as usize],
+        }
     }
 
     /// The counter of connections that spoke one protocol.
@@ -169,6 +184,12 @@ mod tests {
                 .iter()
                 .enumerate()
                 .all(|(index, &condition)| condition as usize == index)
+        );
+        assert!(
+            Scope::ALL
+                .iter()
+                .enumerate()
+                .all(|(index, &scope)| scope as usize == index)
         );
         assert!(
             AcceptFault::ALL

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// The tiers from the bottom. A module may use its own tier's only where that is itself.
 const TIERS: &[&[&str]] = &[
     &["message"],
-    &["header_rules", "http1"],
+    &["header_rules", "http1", "limit"],
     &[
         "balance", "ejection", "health", "redirect", "retry", "route",
     ],
@@ -19,10 +19,11 @@ const TIERS: &[&[&str]] = &[
 
 /// The tiers inside the data plane.
 const DATA_TIERS: &[&[&str]] = &[
+    &["event_budget", "limited"],
     &["fault", "timer"],
     &["stream"],
     &["context"],
-    &["connection", "upstream", "answer"],
+    &["connection", "upstream", "answer", "rate_limit"],
     &["outcome"],
     &["exchange", "redirect", "echo"],
     &["service"],

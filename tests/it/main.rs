@@ -65,6 +65,7 @@ mod purposeless_frames;
 mod queue_retries;
 mod queueing;
 mod quiet_exchanges;
+mod rate_limits;
 mod redirect_listener;
 mod reload;
 mod reload_health;

@@ -17,6 +17,7 @@ use crate::{
         loopback,
         resolve::{
             addresses::Addresses,
+            rate_limit::{self, LISTENER_RATE_LIMIT},
             route::{Names, ROUTE, route},
             upstream::{SHORT_BACKENDS, SHORT_FORM, UPSTREAMS},
         },
@@ -34,7 +35,7 @@ const ROUTES: Key<List<key::Section>> = Key::required(
     },
     "Which upstream gets a request: a route with a host wins over one without, a longer path over a shorter one",
 );
-const TRUSTED_PROXIES: Key<List<Text<IpNet>>> = Key::optional(
+pub(super) const TRUSTED_PROXIES: Key<List<Text<IpNet>>> = Key::optional(
     "trusted_proxies",
     List {
         each: Text {
@@ -78,6 +79,7 @@ static LISTENER: Table = Table {
         &BODY_LIMIT,
         &URI_LIMIT,
         &UPGRADES,
+        &LISTENER_RATE_LIMIT,
     ],
     renamed: &[],
     example: "",
@@ -108,6 +110,7 @@ impl Http {
             body_limit: BODY_LIMIT.default(),
             uri_limit: URI_LIMIT.default(),
             upgrades: vec![WEBSOCKET.to_owned()],
+            rate_limit: None,
         }
     }
 }
@@ -168,12 +171,14 @@ fn listener(
     let body_limit = section.get(&BODY_LIMIT);
     let uri_limit = section.get(&URI_LIMIT);
     let upgrades = section.list(&UPGRADES);
+    let rate_limit = rate_limit::listener(section);
     let defaults = Http::new(listen?, router);
     Some(Http {
         trusted_proxies: trusted_proxies.unwrap_or(defaults.trusted_proxies),
         body_limit,
         uri_limit,
         upgrades: upgrades.unwrap_or(defaults.upgrades),
+        rate_limit,
         ..defaults
     })
 }

@@ -31,6 +31,7 @@ mod header_rules;
 mod health_check;
 mod http;
 mod log;
+mod rate_limit;
 mod redirect;
 mod route;
 mod tls;
@@ -148,6 +149,7 @@ pub(super) static ROOT: Table = Table {
         &upstream::SHORT_HEALTH_CHECK,
         &http::LISTENERS,
         &upstream::UPSTREAMS,
+        &rate_limit::RATE_LIMIT,
         &CONNECTIONS,
         &ADMIN,
         &RESOLVE,
@@ -181,6 +183,7 @@ pub(super) fn config(
     let redirect = redirect::redirect(&root, &mut addresses);
     let upstreams = upstream::upstreams(&root);
     let config = Config {
+        rate_limits: rate_limit::everywhere(&root),
         connections: connections::connections(&root.section(&CONNECTIONS)),
         ttl_max: root.section(&RESOLVE).get(&MAX_TTL),
         drain: drain(&root.section(&DRAIN)),

@@ -6,11 +6,14 @@ use crate::{
     config::{
         Redirect, Reflection,
         key::{self, Address, Key, List, SectionOrOff, Span, Switch, Table, Text, Whole},
+        loopback,
         overrides::Setting,
         resolve::{
             TIMEOUT,
             addresses::Addresses,
             cors::{CORS, cors},
+            http::TRUSTED_PROXIES,
+            rate_limit::{self, LISTENER_RATE_LIMIT},
         },
         section::Section,
     },
@@ -78,6 +81,8 @@ pub(super) static REDIRECT: Table = Table {
         &REFLECTION,
         &CALL_TIMEOUT,
         &CORS_KEY,
+        &TRUSTED_PROXIES,
+        &LISTENER_RATE_LIMIT,
     ],
     renamed: &[],
     example: "{ cdn_host: cdn.example.com }",
@@ -112,6 +117,8 @@ pub(super) fn redirect(root: &Section<'_>, addresses: &mut Addresses) -> Option<
     };
     let cors = cors(section.section_or_off(&CORS_KEY));
     let call_timeout = section.get(&CALL_TIMEOUT);
+    let trusted_proxies = section.list(&TRUSTED_PROXIES).unwrap_or_else(loopback);
+    let rate_limit = rate_limit::listener(&section);
     let policy = RedirectPolicy {
         cdn: cdn?,
         origin_every,
@@ -123,6 +130,8 @@ pub(super) fn redirect(root: &Section<'_>, addresses: &mut Addresses) -> Option<
         reflection,
         call_timeout,
         cors,
+        trusted_proxies,
+        rate_limit,
     })
 }
 

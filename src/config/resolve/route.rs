@@ -11,6 +11,7 @@ use crate::{
         resolve::{
             backends::is_host_name,
             header_rules::{HEADER_RULES, header_rules},
+            rate_limit::{self, ROUTE_RATE_LIMIT},
         },
         section::Section,
     },
@@ -69,6 +70,7 @@ pub(super) static ROUTE: Table = Table {
         &STRIP_PREFIX,
         &REQUEST_HEADERS,
         &RESPONSE_HEADERS,
+        &ROUTE_RATE_LIMIT,
     ],
     renamed: &[],
     example: "{ path: /, upstream: app }",
@@ -95,6 +97,7 @@ pub(super) fn route(section: &Section<'_>, upstreams: &Names<'_>) -> Option<Rout
     section.require_key(&UPSTREAM, "");
     let request_headers = header_rules(&section.section(&REQUEST_HEADERS));
     let response_headers = header_rules(&section.section(&RESPONSE_HEADERS));
+    let rate_limit = rate_limit::route(section);
     let name = section.given(&UPSTREAM)?;
     let upstream = match upstreams.index(&name) {
         Ok(upstream) => upstream,
@@ -112,6 +115,7 @@ pub(super) fn route(section: &Section<'_>, upstreams: &Names<'_>) -> Option<Rout
         prefix,
         request_headers,
         response_headers,
+        rate_limit,
         ..Route::everything_to(upstream)
     })
 }

@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod format;
+mod rate_limits;
 mod responses;
 mod upstreams;
 
@@ -50,6 +51,7 @@ impl Collector for Shards {
         self.responses(&mut encoder)?;
         self.http(&mut encoder)?;
         self.upstreams(&mut encoder)?;
+        self.rate_limits(&mut encoder)?;
         self.connections(&mut encoder)?;
         self.accepting(&mut encoder)?;
         self.access_log(&mut encoder)?;

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     config::{Config, Environment, Flags, Scheme},
     control::resolver::testing::NameServer,
-    state::{OpenFiles, Snapshot},
+    state::{OpenFiles, RateLimits, Snapshot},
 };
 
 fn shared() -> Arc<Shared> {
@@ -13,8 +13,9 @@ fn shared() -> Arc<Shared> {
         ..Flags::default()
     };
     let config = Config::load(&flags, &Environment::default()).unwrap();
-    let snapshot = Snapshot::new(&config, Vec::new(), Vec::new());
-    Shared::new(snapshot, 1, None, OpenFiles::within(128))
+    let rate_limits = RateLimits::new(config.rate_limits.clients_max);
+    let snapshot = Snapshot::new(&config, &rate_limits, Vec::new(), Vec::new());
+    Shared::new(snapshot, rate_limits, 1, None, OpenFiles::within(128))
 }
 
 /// Follows one name, and returns what it is told of it.

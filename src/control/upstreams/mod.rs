@@ -13,14 +13,14 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, HealthCheck},
+    config::{self, Config, HealthCheck},
     control::{
         names::{Names, Resolved},
         prober::Verdict,
     },
     ejection::EjectionTracker,
     health::Health,
-    state::{Shared, Snapshot, Upstream},
+    state::{HttpSettings, Shared, Snapshot, Upstream},
 };
 
 mod availability;
@@ -189,9 +189,16 @@ impl Upstreams {
     }
 
     /// Publishes the snapshot of another configuration.
-    pub(super) fn publish_configured(&self, snapshot: Snapshot) {
+    pub(super) fn publish_configured(
+        &self,
+        config: &Config,
+        http: Vec<HttpSettings>,
+        upstreams: Vec<Upstream>,
+    ) {
+        let rate_limits = &self.shared.rate_limits;
+        let snapshot = Snapshot::new(config, rate_limits, http, upstreams);
         let before = self.shared.snapshot.load_full();
-        self.publish_snapshot(snapshot.after(&before));
+        self.publish_snapshot(snapshot.after(&before, rate_limits.slots()));
     }
 
     /// Publishes a snapshot, and lets everyone know whom that concerns.

@@ -106,7 +106,7 @@ impl Start<'_> {
         if let Some(record) = &mut self.record {
             record.routed(routed.client, routed.upstream.get().name());
         }
-        policies::check(&routed, self.head, self.body)?;
+        policies::check(&self.http.context, &routed, self.head, self.body, self.now)?;
         let request = self.request(&routed)?;
         if let Some(record) = &mut self.record {
             record.sent_as(&request.outgoing);

@@ -2,12 +2,13 @@
 //! access log, which is not. An outage fails every request, so each worker logs ten a second and
 //! counts the rest.
 
-use std::{cell::Cell, fmt};
+use std::fmt;
 
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use crate::{
     data::{
+        event_budget::EventBudget,
         exchange::Exchange,
         fault::{Blame, Fault},
     },
@@ -15,14 +16,9 @@ use crate::{
     state::Cause,
 };
 
-/// How many events of this kind one worker has written in the current second.
+/// The events of one worker.
 #[derive(Debug)]
-pub(super) struct FailureLog {
-    second: Cell<Instant>,
-    logged: Cell<u32>,
-    /// Failed requests that have no event of their own.
-    unlogged: Cell<u64>,
-}
+pub(super) struct FailureLog(EventBudget);
 
 /// The backends that an exchange has tried.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,32 +38,13 @@ impl Attempts {
 
 impl FailureLog {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            second: Cell::new(now),
-            logged: Cell::default(),
-            unlogged: Cell::default(),
-        }
-    }
-
-    /// Allows one event, and tells how many requests had none since the last; `None` if the second
-    /// has had enough.
-    fn admit(&self, now: Instant) -> Option<u64> {
-        if now.saturating_duration_since(self.second.get()) >= SECOND {
-            self.second.set(now);
-            self.logged.set(0);
-        }
-        if self.logged.get() >= EVENTS_PER_SECOND {
-            self.unlogged.set(self.unlogged.get() + 1);
-            return None;
-        }
-        self.logged.set(self.logged.get() + 1);
-        Some(self.unlogged.take())
+        Self(EventBudget::new(now))
     }
 
     /// Says how many failed requests had no event, once no more fail.
     pub(super) fn tick(&self, now: Instant) {
-        if now.saturating_duration_since(self.second.get()) >= SECOND && self.unlogged.get() > 0 {
-            let unlogged = self.unlogged.take();
+        let unlogged = self.0.left_out(now);
+        if unlogged > 0 {
             tracing::warn!(unlogged, "more requests failed than are logged one by one");
         }
     }
@@ -78,7 +55,7 @@ impl FailureLog {
         if row.blame == Blame::Client {
             return;
         }
-        let Some(unlogged) = self.admit(Instant::now()) else {
+        let Some(unlogged) = self.0.admit(Instant::now()) else {
             return;
         };
         tracing::warn!(
@@ -108,7 +85,7 @@ impl Exchange {
     }
 
     fn log_event(&self, cause: Cause, status: Option<u16>, reason: &dyn fmt::Display) {
-        let Some(unlogged) = self.http.failures.admit(Instant::now()) else {
+        let Some(unlogged) = self.http.failures.0.admit(Instant::now()) else {
             return;
         };
         let upstream = self.upstream.get();
@@ -137,23 +114,11 @@ fn shortened(path: &str) -> &str {
         .unwrap_or(path)
 }
 
-const EVENTS_PER_SECOND: u32 = 10;
-const SECOND: Duration = Duration::from_secs(1);
 const PATH_BYTES_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ten_events_a_second_and_the_rest_is_counted() {
-        let start = Instant::now();
-        let log = FailureLog::new(start);
-        let admitted = (0..25).filter_map(|_| log.admit(start)).collect::<Vec<_>>();
-        assert_eq!(admitted, [0; 10]);
-        assert_eq!(log.admit(start + SECOND), Some(15));
-        assert_eq!(log.admit(start + SECOND), Some(0));
-    }
 
     #[test]
     fn a_long_path_is_cut_between_characters() {

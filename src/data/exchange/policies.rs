@@ -1,11 +1,16 @@
-//! The stage that may refuse a request before a backend is picked. A rate limit or an allow list is
-//! one file beside this one and one line here.
+//! The stage that may refuse a request before a backend is picked. An allow list would be one line
+//! here, and a file of its own.
+
+use tokio::time::Instant;
 
 use crate::{
     data::{
+        context::WorkerContext,
         exchange::{rewrite::OPTIONS_MAX, route::Routed},
         fault::Fault,
+        rate_limit::{self, Caller, Scoped},
     },
+    limit::RouteRule,
     message::{Framing, Kind, RequestHead, tokens},
 };
 
@@ -14,10 +19,40 @@ use crate::{
 /// # Errors
 ///
 /// The fault of the first policy that refuses the request.
-pub(super) fn check(routed: &Routed<'_>, head: &RequestHead, body: Framing) -> Result<(), Fault> {
+pub(super) fn check(
+    context: &WorkerContext,
+    routed: &Routed<'_>,
+    head: &RequestHead,
+    body: Framing,
+    now: Instant,
+) -> Result<(), Fault> {
+    rate_limits(context, routed, head, now)?;
     connection_options(head)?;
     forwarding_loop(head)?;
     announced_length(routed, body)
+}
+
+/// A client may make as many requests as its limits admit.
+fn rate_limits(
+    context: &WorkerContext,
+    routed: &Routed<'_>,
+    head: &RequestHead,
+    now: Instant,
+) -> Result<(), Fault> {
+    let RouteRule::Limited { cost, .. } = routed.route.rate_limit else {
+        return Ok(());
+    };
+    let scoped = Scoped {
+        listener: routed.limit,
+        route: routed.route_limit,
+        cost,
+    };
+    let limits = &routed.upstream.snapshot().limits;
+    if !rate_limit::is_limited(limits, scoped) {
+        return Ok(());
+    }
+    let caller = Caller::of(head, routed.client);
+    rate_limit::admit(context, limits, scoped, caller, now).map_err(Fault::RateLimited)
 }
 
 /// A request that lists more names in `Connection` than are looked at would get the others through.

@@ -10,6 +10,7 @@ use crate::{
     },
     message::{RequestHead, client_address, host_of},
     route::{Route, normal_path},
+    state::Limit,
 };
 
 /// Where a request goes.
@@ -19,6 +20,10 @@ pub(super) struct Routed<'a> {
     pub(super) route: &'a Route,
     /// The route's place in the listener's table.
     pub(super) route_index: usize,
+    /// The limit of each client on the listener.
+    pub(super) limit: Option<&'a Limit>,
+    /// The limit of each client on the route.
+    pub(super) route_limit: Option<&'a Limit>,
     pub(super) upstream: UpstreamRef,
     pub(super) host: &'a [u8],
     /// The client's address, as trusted proxies say.
@@ -36,8 +41,8 @@ pub(super) fn route<'a>(
     peer: IpAddr,
     head: &'a RequestHead,
 ) -> Result<Routed<'a>, Fault> {
-    let listener = snapshot.http(listener).ok_or(Fault::NoRoute)?;
-    let listener = &*listener.settings;
+    let http = snapshot.http(listener).ok_or(Fault::NoRoute)?;
+    let listener = &*http.settings;
     if head.method() == b"CONNECT" {
         return Err(Fault::BadRequest("CONNECT is not supported"));
     }
@@ -57,6 +62,8 @@ pub(super) fn route<'a>(
         listener,
         route,
         route_index,
+        limit: http.limit.as_ref(),
+        route_limit: http.route_limits.get(route_index).and_then(Option::as_ref),
         upstream: UpstreamRef::new(snapshot, route.upstream).ok_or(Fault::NoRoute)?,
         host,
         client: client_address(head.fields(), peer, &listener.trusted_proxies),

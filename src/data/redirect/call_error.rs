@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::{
+    data::limited::Limited,
     message::HostFault,
     redirect::{RejectReason, Rejection},
 };
@@ -36,6 +37,8 @@ pub(in crate::data) enum CallError {
     /// Another reader of the request may have found another end of it.
     #[error(transparent)]
     BadHost(#[from] HostFault),
+    #[error(transparent)]
+    RateLimited(#[from] Limited),
     #[error("request head is longer than {bytes_max} bytes")]
     HeadLimit { bytes_max: u64 },
     #[error("not found; the redirect service answers GET and POST /redirect, and gRPC")]
@@ -80,6 +83,7 @@ impl CallError {
             Self::BadRequest(_) | Self::BadHost(_) => {
                 (400, Code::InvalidArgument, Reason::BadRequest)
             }
+            Self::RateLimited(_) => (429, Code::ResourceExhausted, Reason::RateLimited),
             Self::HeadLimit { .. } => (431, Code::ResourceExhausted, Reason::BadRequest),
             Self::NotFound => (404, Code::Unimplemented, Reason::UnknownMethod),
             Self::UnknownMethod => (404, Code::Unimplemented, Reason::UnknownMethod),
@@ -97,6 +101,9 @@ impl CallError {
 
 impl From<CallError> for tonic::Status {
     fn from(error: CallError) -> Self {
+        if let CallError::RateLimited(limited) = error {
+            return limited.to_status();
+        }
         Self::new(error.row().code, error.to_string())
     }
 }

@@ -17,8 +17,8 @@ use http_body_util::Full;
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    config::Connections,
     data::{
+        connection::Connection,
         outcome::CallCount,
         redirect::{
             CallError, RedirectWorker, deadline,
@@ -62,7 +62,7 @@ impl GrpcCall {
     /// Starts to answer a call; `None` if it is answered.
     pub(super) fn start(
         redirect: &Rc<RedirectWorker>,
-        limits: &Connections,
+        connection: &Connection,
         turn: &mut Turn<'_, '_>,
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
@@ -72,12 +72,14 @@ impl GrpcCall {
         }
         let count = CallCount::begin(&redirect.context);
         let timeout_max = redirect.engine.call_timeout();
-        let bytes_max = u64::from(limits.max_header_size);
-        let checked = match head_bytes(&request) > bytes_max {
-            true => Err(CallError::HeadLimit { bytes_max }),
-            false => deadline::timeout(request.headers().get(GRPC_TIMEOUT), timeout_max),
-        };
+        let bytes_max = u64::from(connection.limits.max_header_size);
+        let head_bytes = head_bytes(&request);
         let (head, receiver) = request.into_parts();
+        let checked = match redirect.admit_grpc(connection, &head, turn) {
+            Err(limited) => Err(CallError::RateLimited(limited)),
+            Ok(()) if head_bytes > bytes_max => Err(CallError::HeadLimit { bytes_max }),
+            Ok(()) => deadline::timeout(head.headers.get(GRPC_TIMEOUT), timeout_max),
+        };
         let mut reading = Reading {
             redirect: Rc::clone(redirect),
             head,

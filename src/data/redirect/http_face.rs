@@ -9,8 +9,9 @@ use crate::{
     data::{
         answer::{self, Asked, asks_to_keep},
         connection::Connection,
+        limited::Limited,
         outcome::{CallCount, Ending, Outcome},
-        redirect::{ALLOWED, CallError, JsonCall, RedirectWorker, cors::CorsAnswer, send_json},
+        redirect::{ALLOWED, CallError, JsonCall, RedirectWorker, cors::CorsAnswer, refuse},
         stream::{MessageStream, Turn},
     },
     message::{Framing, Kind, RequestHead, ResponseHead, host_of},
@@ -28,8 +29,12 @@ impl RedirectWorker {
     ) -> HttpStarted {
         let head = &turn.scratch.request;
         let is_json = head.method() == b"POST" && head.path() == "/redirect";
-        if !is_json || host_of(head).is_err() {
-            return HttpStarted::Answered(self.answer(connection, turn, client));
+        let admitted = match head.method() == b"OPTIONS" {
+            true => Ok(()),
+            false => self.admit(connection, head, turn.now),
+        };
+        if admitted.is_err() || !is_json || host_of(head).is_err() {
+            return HttpStarted::Answered(self.answer(connection, turn, client, admitted));
         }
         let mut call = JsonCall::new(self, connection, turn, client, body);
         match call.poll(turn, client) {
@@ -43,6 +48,7 @@ impl RedirectWorker {
         connection: &Connection,
         turn: &mut Turn<'_, '_>,
         client: &mut MessageStream,
+        admitted: Result<(), Limited>,
     ) -> Outcome {
         let _count = CallCount::begin(&self.context);
         let head = &turn.scratch.request;
@@ -51,7 +57,8 @@ impl RedirectWorker {
             ..Asked::by(head)
         };
         let cors = self.engine.cors(head);
-        let answer = self.answer_to(head);
+        let admitted = admitted.map_err(CallError::RateLimited);
+        let answer = admitted.and_then(|()| self.answer_to(head));
         let is_doubtful = matches!(answer, Err(CallError::BadHost(_)));
         let is_last = is_doubtful
             || !asks_to_keep(head)
@@ -66,18 +73,7 @@ impl RedirectWorker {
                 answer.write(&cors, &mut turn.scratch.outgoing);
                 answer::send(turn, client, asked, b"", is_last)
             }
-            Err(error) => {
-                let message = error.to_string();
-                send_json(
-                    turn,
-                    client,
-                    asked,
-                    &cors,
-                    error.row().status,
-                    &message,
-                    is_last,
-                )
-            }
+            Err(error) => refuse(turn, client, asked, &cors, &error, is_last),
         };
         match (client.is_received(), is_last) {
             (false, _) => Outcome::Close(Ending::Linger),

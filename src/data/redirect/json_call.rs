@@ -12,12 +12,13 @@ use crate::{
         connection::Connection,
         outcome::{CallCount, Ending, Outcome},
         redirect::{
-            CallError, RedirectWorker, cors::CorsAnswer, message::MESSAGE_BYTES_MAX, send_json,
+            CallError, RedirectWorker, begin_json, cors::CorsAnswer, message::MESSAGE_BYTES_MAX,
+            refuse,
         },
         stream::{MessageStream, Outlet, StreamFault, Turn},
     },
     http1::Piece,
-    message::{Framing, Kind, host_of},
+    message::{Framing, host_of},
 };
 
 /// A call whose body is being read.
@@ -171,19 +172,10 @@ impl JsonCall {
         let _sent_or_gone = match answer {
             Ok(redirect) => {
                 let body = serde_json::json!({ "redirect": redirect }).to_string();
-                let head = &mut turn.scratch.outgoing;
-                head.begin(200, b"", http::Version::HTTP_11);
-                let fields = head.fields_mut();
-                fields.push_as(Kind::ContentType, b"content-type", b"application/json");
-                fields.push_as(Kind::Other, b"cache-control", b"no-store");
-                self.cors.write(fields);
+                begin_json(turn, 200, &self.cors);
                 answer::send(turn, client, self.asked, body.as_bytes(), is_last)
             }
-            Err(error) => {
-                let (status, message) = (error.row().status, error.to_string());
-                let (asked, cors) = (self.asked, &self.cors);
-                send_json(turn, client, asked, cors, status, &message, is_last)
-            }
+            Err(error) => refuse(turn, client, self.asked, &self.cors, &error, is_last),
         };
         match (client.is_received(), is_last) {
             (false, _) => Outcome::Close(Ending::Linger),

@@ -11,14 +11,14 @@ use http::{Request, header};
 use tokio::time::Instant;
 
 use crate::{
-    config::Connections,
     data::{
         answer::{self, Asked},
+        connection::Connection,
         context::WorkerContext,
         fault::Fault,
-        stream::{MessageStream, Turn},
+        stream::{MessageStream, StreamFault, Turn},
     },
-    message::{Kind, RequestHead},
+    message::{Fields, Kind, RequestHead},
     redirect::RejectReason,
 };
 
@@ -31,6 +31,7 @@ mod grpc_routes;
 mod http_face;
 mod json_call;
 mod message;
+mod policies;
 mod tonic_call;
 
 pub(in crate::data) use call_error::CallError;
@@ -72,12 +73,12 @@ impl RedirectWorker {
     /// message have arrived together.
     pub(in crate::data) fn call(
         self: &Rc<Self>,
-        limits: &Connections,
+        connection: &Connection,
         turn: &mut Turn<'_, '_>,
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
     ) -> Option<Box<GrpcCall>> {
-        GrpcCall::start(self, limits, turn, request, respond)
+        GrpcCall::start(self, connection, turn, request, respond)
     }
 
     /// Counts an answer: how long it took since the call's head, and why it has no address if it
@@ -100,32 +101,43 @@ impl RedirectWorker {
         self.engine.reject(RejectReason::BadRequest);
         let status = fault.row().status;
         let cors = self.engine.cors(&RequestHead::default());
+        let body = serde_json::json!({ "code": status, "message": fault.to_string() }).to_string();
+        begin_json(turn, status, &cors);
         // A client that is gone does not read it.
-        let _sent = send_json(turn, client, asked, &cors, status, &fault.to_string(), true);
+        let _sent = answer::send(turn, client, asked, body.as_bytes(), true);
     }
 }
 
-/// Answers by a status and a message in JSON.
-fn send_json(
+/// Answers by a fault, with its message in JSON.
+fn refuse(
     turn: &mut Turn<'_, '_>,
     client: &mut MessageStream,
     asked: Asked,
     cors: &CorsAnswer,
-    status: u16,
-    message: &str,
+    error: &CallError,
     is_last: bool,
-) -> Result<usize, crate::data::stream::StreamFault> {
-    let body = serde_json::json!({ "code": status, "message": message }).to_string();
+) -> Result<usize, StreamFault> {
+    let status = error.row().status;
+    let body = serde_json::json!({ "code": status, "message": error.to_string() }).to_string();
+    let head = begin_json(turn, status, cors);
+    if status == 405 {
+        head.push_as(Kind::Other, b"allow", ALLOWED);
+    }
+    if let CallError::RateLimited(limited) = error {
+        limited.write(head);
+    }
+    answer::send(turn, client, asked, body.as_bytes(), is_last)
+}
+
+/// Begins the head of an answer in JSON, in the scratch buffers.
+fn begin_json<'a>(turn: &'a mut Turn<'_, '_>, status: u16, cors: &CorsAnswer) -> &'a mut Fields {
     let head = &mut turn.scratch.outgoing;
     head.begin(status, b"", http::Version::HTTP_11);
     let fields = head.fields_mut();
     fields.push_as(Kind::ContentType, b"content-type", b"application/json");
     fields.push_as(Kind::Other, b"cache-control", b"no-store");
     cors.write(fields);
-    if status == 405 {
-        fields.push_as(Kind::Other, b"allow", ALLOWED);
-    }
-    answer::send(turn, client, asked, body.as_bytes(), is_last)
+    fields
 }
 
 /// The methods of `/redirect`.

@@ -217,7 +217,7 @@ mod tests {
     use crate::{
         config::{Config, Environment, Flags},
         net::Transport,
-        state::{OpenFiles, Snapshot},
+        state::{OpenFiles, RateLimits, Snapshot},
     };
 
     #[tokio::test(start_paused = true)]
@@ -227,8 +227,9 @@ mod tests {
             ..Flags::default()
         };
         let config = Config::load(&flags, &Environment::default()).unwrap();
-        let snapshot = Snapshot::new(&config, Vec::new(), Vec::new());
-        let shared = Shared::new(snapshot, 1, None, OpenFiles::within(128));
+        let rate_limits = RateLimits::new(config.rate_limits.clients_max);
+        let snapshot = Snapshot::new(&config, &rate_limits, Vec::new(), Vec::new());
+        let shared = Shared::new(snapshot, rate_limits, 1, None, OpenFiles::within(128));
         let pool = ConnPool::new(&shared);
         for backend in 0..64 {
             let transport = Transport::Memory(duplex(1).0);

@@ -1,0 +1,44 @@
+//! What the metrics page tells of limits of requests.
+
+use std::fmt;
+
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+use tokio::time::Instant;
+
+use crate::{control::metrics::Shards, limit::Mode, state::Scope};
+
+impl Shards {
+    /// Requests above a limit, and the clients that have buckets.
+    pub(super) fn rate_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests above a limit: refused, or admitted where its mode is shadow";
+        let mut metric =
+            encoder.encode_descriptor("rate_limited", help, None, MetricType::Counter)?;
+        for scope in Scope::ALL {
+            for (mode, label) in [(Mode::Enforce, "enforce"), (Mode::Shadow, "shadow")] {
+                let count = self.sum(|stats| stats.rate_limited(scope, mode));
+                let labels = [("limit", scope.label()), ("mode", label)];
+                ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        let name = "rate_limit_overflows";
+        let help = "Requests of clients that share a bucket, as the table of buckets has no room";
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(self.sum(|stats| &stats.bucket_overflows)).encode(metric)?;
+        let rate_limits = &self.shared.rate_limits;
+        let unregistered = rate_limits
+            .buckets()
+            .count(rate_limits.tick(Instant::now()));
+        let registered = self.shared.snapshot.load().limits.clients.len();
+        let help = "Clients that are registered, and buckets of other clients that are not full";
+        let name = "rate_limit_clients";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (kind, count) in [("registered", registered), ("unregistered", unregistered)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            ConstGauge::new(count).encode(metric.encode_family(&[("kind", kind)])?)?;
+        }
+        Ok(())
+    }
+}
