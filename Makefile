@@ -1,5 +1,5 @@
 # What CI runs, one target each. `make check` is all of it but the conformance and load runs.
-.PHONY: build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up deny soak mutants fresh-build
+.PHONY: build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up migrate-up migrate-down migrate-status deny soak mutants fresh-build
 
 CARGO ?= cargo
 
@@ -85,6 +85,11 @@ bench-side-by-side:
 # Builds the image, starts the compose file's containers and asks them on their published ports.
 docker-smoke:
 	deploy/docker-smoke
+
+# The schema of the clients' database. DATABASE_URL=postgres://… for another one.
+migrate-up migrate-down migrate-status: export DATABASE_URL ?= sqlite://weir.db
+migrate-up migrate-down migrate-status: migrate-%:
+	$(CARGO) run --quiet --release -- migrate $*
 
 docker-up:
 	docker compose up --build

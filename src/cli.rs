@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{backend::TestBackend, check::CheckFormat, config::Flags};
+use crate::{backend::TestBackend, check::CheckFormat, config::Flags, migrate::Direction};
 
 /// A video traffic router: nine calls in ten to the CDN, every tenth to the origin.
 #[derive(Debug, Parser)]
@@ -66,6 +66,15 @@ pub enum Command {
     Stop(Flags),
     /// Exit with 0 if the running process is ready for traffic
     Healthcheck(Flags),
+    /// Bring the schema of the clients' database to a version
+    Migrate {
+        /// Where to bring it
+        #[command(subcommand)]
+        direction: Direction,
+        /// Settings that win over the environment and the file.
+        #[command(flatten)]
+        flags: Flags,
+    },
     /// Run a small HTTP server to put behind the balancer
     Backend(TestBackend),
     /// Print what the configuration file may contain
@@ -87,6 +96,7 @@ impl Command {
             Self::Serve(flags)
             | Self::Demo { flags, .. }
             | Self::Check { flags, .. }
+            | Self::Migrate { flags, .. }
             | Self::Reload(flags)
             | Self::Stop(flags)
             | Self::Healthcheck(flags) => Some(flags),

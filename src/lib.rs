@@ -20,6 +20,7 @@ pub mod route;
 pub mod config;
 
 pub mod state;
+pub mod store;
 
 pub mod listener;
 pub mod net;
@@ -35,6 +36,8 @@ pub mod admin_client;
 pub mod app;
 pub mod backend;
 pub mod check;
+pub mod migrate;
+
 pub mod cli;
 pub mod demo;
 pub mod operate;

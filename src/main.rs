@@ -20,7 +20,9 @@ use weir::{
     cli::{Cli, Command, Description},
     config::{self, Config, ConfigErrors, Environment, Flags},
     control::{self, Loader, signals},
-    demo, operate, telemetry,
+    demo,
+    migrate::{self, MigrateError},
+    operate, telemetry,
 };
 
 #[cfg(feature = "mimalloc")]
@@ -62,6 +64,14 @@ fn main() -> ExitCode {
             operate(Config::admin_listen(&flags, &environment), operate::reload)
         }
         Command::Stop(flags) => operate(Config::admin_listen(&flags, &environment), operate::stop),
+        Command::Migrate { direction, flags } => {
+            let database = Config::database(&flags, &environment);
+            match migrate::run(direction, database) {
+                Ok(()) => ExitCode::from(OK),
+                Err(MigrateError::Config(errors)) => fail(USAGE_OR_CONFIG, &errors),
+                Err(error) => fail(USAGE_OR_CONFIG, &format!("error: {error}")),
+            }
+        }
         Command::Config(description) => describe(description),
         Command::Completions { shell } => print_completions(shell),
         Command::Man => print_manual(),

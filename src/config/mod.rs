@@ -27,6 +27,7 @@ use crate::{
 
 mod access_log;
 mod cors;
+mod database;
 mod diagnostic;
 mod document;
 mod http;
@@ -46,6 +47,7 @@ mod variables;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use cors::Cors;
+pub use database::Database;
 pub use diagnostic::{ConfigErrors, Diagnostic, Place, Severity};
 pub use http::{Http, loopback};
 pub use overrides::{Environment, Flags};
@@ -68,6 +70,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// How many requests a client may make.
     pub rate_limits: RateLimits,
+    /// Where registered clients are. Default `None`: there are none.
+    pub database: Option<Database>,
     /// The admin listener.
     pub admin: Admin,
     /// Limits and timeouts of client connections, the same for every data-plane listener.
@@ -296,6 +300,25 @@ impl Config {
         let mut document = document::read(file)?;
         let expansion = variables::expand(&mut document, environment);
         resolve::admin_listen(&document, expansion, overrides)
+    }
+
+    /// Reads only where the database is; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// A named file that cannot be read, or a URL that is spelled wrong.
+    pub fn database(
+        flags: &Flags,
+        environment: &Environment,
+    ) -> Result<Option<Database>, ConfigErrors> {
+        let overrides = Overrides { flags, environment };
+        let file = match overrides.get(Setting::Database) {
+            Some(_wins) => None,
+            None => path(flags, environment),
+        };
+        let mut document = document::read(file)?;
+        let expansion = variables::expand(&mut document, environment);
+        resolve::database(&document, expansion, overrides)
     }
 
     /// As [`Config::admin_listen`], but without what the file says if it cannot be read. For `weir

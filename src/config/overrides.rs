@@ -45,7 +45,7 @@ impl Flags {
             Setting::RedirectListen => self.redirect_listen.as_deref(),
             Setting::AdminListen => self.admin_listen.as_deref(),
             Setting::Workers => self.workers.as_deref(),
-            Setting::LogFormat | Setting::LogLevel => None,
+            Setting::Database | Setting::LogFormat | Setting::LogLevel => None,
         }
     }
 }
@@ -57,16 +57,18 @@ pub(super) enum Setting {
     RedirectListen,
     AdminListen,
     Workers,
+    Database,
     LogFormat,
     LogLevel,
 }
 
 impl Setting {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::CdnHost,
         Self::RedirectListen,
         Self::AdminListen,
         Self::Workers,
+        Self::Database,
         Self::LogFormat,
         Self::LogLevel,
     ];
@@ -78,7 +80,7 @@ impl Setting {
             Self::RedirectListen => Some("--redirect-listen"),
             Self::AdminListen => Some("--admin-listen"),
             Self::Workers => Some("--workers"),
-            Self::LogFormat | Self::LogLevel => None,
+            Self::Database | Self::LogFormat | Self::LogLevel => None,
         }
     }
 
@@ -89,6 +91,7 @@ impl Setting {
             Self::RedirectListen => "WEIR_REDIRECT_LISTEN",
             Self::AdminListen => "WEIR_ADMIN_LISTEN",
             Self::Workers => "WEIR_WORKERS",
+            Self::Database => "DATABASE_URL",
             Self::LogFormat => "WEIR_LOG_FORMAT",
             Self::LogLevel => "RUST_LOG",
         }

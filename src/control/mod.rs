@@ -10,13 +10,16 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     config::Config,
+    limit::Client,
     proto,
     shutdown::{Phase, PhaseSender},
     state::Shared,
+    store::Store,
 };
 
 mod access_logs;
 mod admin;
+mod clients;
 mod config_watch;
 mod drain;
 mod listeners;
@@ -37,6 +40,7 @@ pub use reload::{show_warnings, warn_of_limit};
 pub use upstreams::Upstreams;
 
 use admin::AdminSettings;
+use clients::ClientSync;
 use config_watch::ConfigWatch;
 use drain::Progress;
 use loading::{Loading, Why};
@@ -111,6 +115,7 @@ impl ControlPlane {
             self.access_logs.clone(),
         );
         let admin = tokio::spawn(admin);
+        let clients = follow_database(&self.config, &self.shared);
         let mut running = Running {
             config: self.config,
             shared: self.shared,
@@ -118,6 +123,7 @@ impl ControlPlane {
             upstreams: self.upstreams,
             access_logs: self.access_logs,
             admin_settings,
+            clients,
         };
         let (mut commands, mut worker_ends) = (self.commands, self.worker_ends);
         follow(&mut running, self.loader, &mut commands, &mut worker_ends).await?;
@@ -167,6 +173,7 @@ async fn follow(
         tokio::select! {
             Some(index) = worker_ends.recv() => return Err(WorkerDied { index }),
             () = running.upstreams.change() => {}
+            clients = next_clients(&mut running.clients) => running.upstreams.publish_clients(clients),
             () = changed(&mut file_changes) => loading.begin(Why::Asked),
             (why, loaded) = loading.loaded() => running.take(why, loaded),
             command = commands.recv() => match command {
@@ -209,6 +216,38 @@ async fn changed(file_changes: &mut Option<mpsc::Receiver<()>>) {
     }
 }
 
+/// Begins to follow the database of clients, if there is one.
+fn follow_database(config: &Config, shared: &Arc<Shared>) -> Option<mpsc::Receiver<Vec<Client>>> {
+    let Some(database) = &config.database else {
+        shared.database.unused();
+        return None;
+    };
+    match Store::new(database) {
+        Ok(store) => {
+            let (sync, clients) = ClientSync::new(store, Arc::clone(shared));
+            tokio::spawn(sync.run());
+            Some(clients)
+        }
+        Err(error) => {
+            shared.database.failed();
+            tracing::error!(%database, %error, "the database cannot be used; each client has the default limit");
+            None
+        }
+    }
+}
+
+/// Waits for other registered clients; for ever, if none are followed.
+async fn next_clients(clients: &mut Option<mpsc::Receiver<Vec<Client>>>) -> Vec<Client> {
+    let next = match clients {
+        Some(clients) => clients.recv().await,
+        None => None,
+    };
+    match next {
+        Some(clients) => clients,
+        None => std::future::pending().await,
+    }
+}
+
 /// Publishes the first snapshot and hands out the first listeners, so that workers find both when
 /// they start. Needs the control plane's runtime.
 pub fn begin(
@@ -245,5 +284,5 @@ async fn asked_again(commands: &mut mpsc::Receiver<Command>) {
 
 /// Whether the process may get traffic.
 fn is_ready(phase: Phase, shared: &Shared) -> bool {
-    phase == Phase::Running && shared.is_probed()
+    phase == Phase::Running && shared.is_probed() && shared.database.is_tried()
 }

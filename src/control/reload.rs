@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
+use tokio::sync::mpsc;
+
 use crate::{
     config::{Config, Connections},
     control::{
@@ -11,6 +13,7 @@ use crate::{
         loading::{LoadError, Why},
         upstreams::Upstreams,
     },
+    limit::Client,
     net::BindError,
     state::{OpenFiles, Shared},
 };
@@ -24,6 +27,8 @@ pub(super) struct Running {
     pub(super) upstreams: Upstreams,
     pub(super) access_logs: AccessLogs,
     pub(super) admin_settings: Arc<AdminSettings>,
+    /// What the database says of clients.
+    pub(super) clients: Option<mpsc::Receiver<Vec<Client>>>,
 }
 
 /// Why a configuration is not taken, so that the old one goes on.
@@ -144,6 +149,10 @@ fn keep_fixed(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     if loaded.rate_limits.clients_max != running.rate_limits.clients_max {
         loaded.rate_limits.clients_max = running.rate_limits.clients_max;
         fixed.push("rate_limit.max_clients");
+    }
+    if loaded.database != running.database {
+        loaded.database = running.database.clone();
+        fixed.push("database");
     }
     if loaded.log != running.log {
         loaded.log = running.log.clone();

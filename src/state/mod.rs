@@ -15,6 +15,7 @@ mod cause;
 mod clients;
 mod close_cause;
 mod counter;
+mod database_status;
 mod duration_histogram;
 mod name_lookups;
 mod open_files;
@@ -33,6 +34,7 @@ pub use cause::Cause;
 pub use clients::{ClientConnections, ClientPlace};
 pub use close_cause::CloseCause;
 pub use counter::Counter;
+pub use database_status::DatabaseStatus;
 pub use duration_histogram::{DURATION_BOUNDS, DurationHistogram};
 pub use name_lookups::NameLookups;
 pub use open_files::{BackendFile, OpenFiles};
@@ -61,6 +63,8 @@ pub struct Shared {
     pub clients: Arc<ClientConnections>,
     /// What clients have used of the limits of requests.
     pub rate_limits: RateLimits,
+    /// How reading registered clients goes.
+    pub database: DatabaseStatus,
     /// What is left of the process's files.
     pub open_files: Arc<OpenFiles>,
     /// Says that a backend failed often enough to be looked at. Given by the workers, taken by the
@@ -92,6 +96,7 @@ impl Shared {
             name_lookups: NameLookups::default(),
             clients: ClientConnections::new(per_client_limit),
             rate_limits,
+            database: DatabaseStatus::default(),
             open_files: Arc::new(open_files),
             suspects: Notify::new(),
             is_probed: AtomicBool::new(false),

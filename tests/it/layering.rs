@@ -10,10 +10,10 @@ const TIERS: &[&[&str]] = &[
         "balance", "ejection", "health", "redirect", "retry", "route",
     ],
     &["config"],
-    &["state"],
+    &["state", "store"],
     &["listener", "net", "proto", "shutdown", "telemetry"],
     &["data", "control"],
-    &["app", "backend", "admin_client", "check"],
+    &["app", "backend", "admin_client", "check", "migrate"],
     &["cli", "demo", "operate"],
 ];
 

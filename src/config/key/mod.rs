@@ -6,10 +6,12 @@
 
 use std::fmt::Debug;
 
+mod database;
 mod quantities;
 mod shapes;
 mod words;
 
+pub(super) use database::DatabaseUrl;
 pub(super) use quantities::{Bytes, Percent, Span, Whole};
 pub(super) use shapes::{List, Named, Pairs, Section, SectionOrOff, TextOrTable};
 pub(super) use words::{Address, Choice, OrNone, Switch, Text, is_off};
@@ -125,6 +127,11 @@ pub(super) trait Value: Kind {
     ///
     /// What is wrong, as the end of a sentence that begins with the text.
     fn parse(&self, text: &str) -> Result<Self::Value, String>;
+
+    /// The text as messages show it: without what is secret.
+    fn shown(&self, text: &str) -> String {
+        text.to_owned()
+    }
 }
 
 /// The keys below a key.

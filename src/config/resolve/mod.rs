@@ -10,10 +10,10 @@ use std::{
 };
 
 use crate::config::{
-    Admin, BackendAddr, Config, ConfigErrors, Diagnostic, Drain, WeightedBackend,
+    Admin, BackendAddr, Config, ConfigErrors, Database, Diagnostic, Drain, WeightedBackend,
     diagnostic::Place,
     document::Document,
-    key::{self, Address, Key, List, SectionOrOff, Span, Switch, Table, Text, Whole},
+    key::{self, Address, DatabaseUrl, Key, List, SectionOrOff, Span, Switch, Table, Text, Whole},
     overrides::{Overrides, Setting},
     reading::{Effective, Found, Reading},
     resolve::addresses::Addresses,
@@ -73,6 +73,13 @@ static ADMIN_KEYS: Table = Table {
     renamed: &[],
     example: "{ listen: 127.0.0.1:8404 }",
 };
+const DATABASE: Key<DatabaseUrl> = Key::optional(
+    "database",
+    DatabaseUrl,
+    "none",
+    "The database of registered clients. A change needs a restart",
+)
+.or_setting(Setting::Database);
 const RESOLVE: Key<key::Section> = Key::optional(
     "resolve",
     key::Section(&RESOLVE_KEYS),
@@ -150,6 +157,7 @@ pub(super) static ROOT: Table = Table {
         &http::LISTENERS,
         &upstream::UPSTREAMS,
         &rate_limit::RATE_LIMIT,
+        &DATABASE,
         &CONNECTIONS,
         &ADMIN,
         &RESOLVE,
@@ -184,6 +192,7 @@ pub(super) fn config(
     let upstreams = upstream::upstreams(&root);
     let config = Config {
         rate_limits: rate_limit::everywhere(&root),
+        database: root.given(&DATABASE),
         connections: connections::connections(&root.section(&CONNECTIONS)),
         ttl_max: root.section(&RESOLVE).get(&MAX_TTL),
         drain: drain(&root.section(&DRAIN)),
@@ -252,6 +261,22 @@ pub(super) fn admin_listen(
         (Some(listen), _) => Ok(listen),
         (None, Err(faults)) => Err(faults),
         (None, Ok(_)) => Err(Diagnostic::nowhere("admin.listen cannot be read").into()),
+    }
+}
+
+/// Where the database is, whatever else is wrong with the document.
+pub(super) fn database(
+    document: &Document,
+    expansion: Expansion,
+    overrides: Overrides<'_>,
+) -> Result<Option<Database>, ConfigErrors> {
+    let reading = Reading::new(document, overrides, expansion.faults);
+    let root = Section::root(&reading, &ROOT);
+    let database = root.given(&DATABASE);
+    drop(root);
+    match (database, reading.finish()) {
+        (Some(database), _) => Ok(Some(database)),
+        (None, finished) => finished.map(|_found| None),
     }
 }
 

@@ -171,7 +171,7 @@ impl<'a> Section<'a> {
         let error = match key.kind.parse(text) {
             Ok(_) if K::IS_FREE_TEXT && is_number && outside.is_none() => number_for_text(text),
             Ok(value) => return Some(value),
-            Err(error) => format!("{text:?} {error}"),
+            Err(error) => format!("{:?} {error}", key.kind.shown(text)),
         };
         let message = match outside {
             Some(_) => error,
@@ -182,7 +182,7 @@ impl<'a> Section<'a> {
     }
 
     /// Notes what holds, for `weir check`.
-    fn note<K>(&self, key: &Key<K>, text: Option<&str>) {
+    fn note<K: Value>(&self, key: &Key<K>, text: Option<&str>) {
         let default = match key.absent {
             Absent::Is(default) => Some(default),
             Absent::Means(_) | Absent::Required => None,
@@ -193,7 +193,7 @@ impl<'a> Section<'a> {
         self.reading.note(Effective {
             section: self.path.clone(),
             key: key.name,
-            text: effective.to_owned(),
+            text: key.kind.shown(effective),
             is_default: text.is_none(),
         });
     }

@@ -8,7 +8,11 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-use crate::{control::metrics::Shards, limit::Mode, state::Scope};
+use crate::{
+    control::metrics::{Shards, family, gauge},
+    limit::Mode,
+    state::Scope,
+};
 
 impl Shards {
     /// Requests above a limit, and the clients that have buckets.
@@ -39,6 +43,19 @@ impl Shards {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             ConstGauge::new(count).encode(metric.encode_family(&[("kind", kind)])?)?;
         }
-        Ok(())
+        self.database(encoder)
+    }
+
+    /// How reading the clients goes. All zero where there is no database.
+    fn database(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let database = &self.shared.database;
+        let help = "1 if the database of clients gave its last answer";
+        gauge(encoder, "database_up", help, i64::from(database.is_up()))?;
+        let help = "Reads of all registered clients, by result";
+        let counts = [("ok", database.reads()), ("failed", database.failures())];
+        family(encoder, "database_reads", help, "result", counts)?;
+        let help = "Rows of the database that make no sense and are left out";
+        let bad = i64::try_from(database.bad_rows()).unwrap_or(i64::MAX);
+        gauge(encoder, "database_bad_rows", help, bad)
     }
 }

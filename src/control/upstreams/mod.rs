@@ -20,6 +20,7 @@ use crate::{
     },
     ejection::EjectionTracker,
     health::Health,
+    limit::{Client, ClientTable},
     state::{HttpSettings, Shared, Snapshot, Upstream},
 };
 
@@ -199,6 +200,14 @@ impl Upstreams {
         let snapshot = Snapshot::new(config, rate_limits, http, upstreams);
         let before = self.shared.snapshot.load_full();
         self.publish_snapshot(snapshot.after(&before, rate_limits.slots()));
+    }
+
+    /// Publishes other registered clients.
+    pub(super) fn publish_clients(&self, clients: Vec<Client>) {
+        let before = self.shared.snapshot.load_full();
+        let slots = self.shared.rate_limits.slots();
+        let clients = ClientTable::new(clients, slots, &before.limits.clients);
+        self.publish_snapshot(before.with_clients(clients));
     }
 
     /// Publishes a snapshot, and lets everyone know whom that concerns.

@@ -9,6 +9,7 @@ mod kept_client;
 pub mod logged;
 mod moody_backend;
 mod pairing;
+mod postgres;
 mod process;
 mod raw_client;
 pub mod raw_http2;
@@ -30,6 +31,7 @@ pub use moody_backend::{Mood, MoodyBackend};
 pub use pairing::{
     Answer, Ask, Ending, PairedBackend, Pairing, Protocol, SeenAsk, ask, start_balancer,
 };
+pub use postgres::Postgres;
 pub use process::{Process, weir};
 pub use raw_client::{End, Talk, read_to_end, talk};
 pub use recording_backend::{RecordingBackend, Wire};

@@ -1,0 +1,127 @@
+//! Follows the database of registered clients: reads all of them whenever they may have changed, and
+//! hands them to the publisher of snapshots. While the database gives no answer, the last ones stay.
+
+use std::{convert::Infallible, sync::Arc};
+
+use tokio::{
+    sync::mpsc,
+    time::{Duration, sleep, timeout},
+};
+
+use crate::{
+    limit::Client,
+    state::Shared,
+    store::{BadRow, Store, StoreError, changes::Changes},
+};
+
+/// Follows a database.
+#[derive(Debug)]
+pub(super) struct ClientSync {
+    store: Store,
+    shared: Arc<Shared>,
+    published: mpsc::Sender<Vec<Client>>,
+    /// The last ones that were handed on.
+    known: Option<Vec<Client>>,
+    bad: Vec<BadRow>,
+}
+
+impl ClientSync {
+    /// What follows `store`, and where its clients come out.
+    pub(super) fn new(store: Store, shared: Arc<Shared>) -> (Self, mpsc::Receiver<Vec<Client>>) {
+        let (published, clients) = mpsc::channel(1);
+        let sync = Self {
+            store,
+            shared,
+            published,
+            known: None,
+            bad: Vec::new(),
+        };
+        (sync, clients)
+    }
+
+    /// Follows it for ever. Begins anew, after a pause that grows, each time that it gives no answer.
+    pub(super) async fn run(mut self) -> Infallible {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let reads = self.shared.database.reads();
+            let Err(error) = self.follow().await;
+            if self.shared.database.failed() {
+                let database = self.store.database();
+                let stays = match self.known {
+                    Some(_) => "the last known clients and limits stay",
+                    None => "until it does, each client has the default limit",
+                };
+                tracing::error!(%database, %error, "the database gives no answer; {stays}");
+            }
+            pause = match self.shared.database.reads() > reads {
+                true => PAUSE_MIN,
+                false => (pause * 2).min(PAUSE_MAX),
+            };
+            // The URL could be read before.
+            let _unreadable = self.store.reconnect().await;
+            sleep(jittered(pause)).await;
+        }
+    }
+
+    /// Reads now, and after each change.
+    async fn follow(&mut self) -> Result<Infallible, StoreError> {
+        within(self.store.prepare(), PREPARE_TIME_MAX).await?;
+        let mut changes = within(Changes::of(&self.store), READ_TIME_MAX).await?;
+        loop {
+            self.read().await?;
+            // A read now and then finds what no source of changes told of.
+            if let Ok(changed) = timeout(jittered(REREAD_INTERVAL), changes.changed()).await {
+                changed?;
+                // Changes often come together.
+                sleep(GATHER_TIME).await;
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), StoreError> {
+        let read = within(self.store.read_clients(), READ_TIME_MAX).await?;
+        if read.bad != self.bad {
+            for row in read.bad.iter().take(ROWS_LOGGED_MAX) {
+                tracing::warn!(
+                    rows = read.bad.len(),
+                    "left out a row of the database: {row}"
+                );
+            }
+            self.bad.clone_from(&read.bad);
+        }
+        if self.shared.database.read(read.bad.len()) {
+            let (database, clients) = (self.store.database(), read.clients.len());
+            tracing::info!(%database, clients, "the database of clients is read");
+        }
+        if self.known.as_ref() != Some(&read.clients) {
+            self.known = Some(read.clients.clone());
+            // The other end is there until the process ends.
+            let _ended = self.published.send(read.clients).await;
+        }
+        Ok(())
+    }
+}
+
+async fn within<T>(
+    asking: impl Future<Output = Result<T, StoreError>>,
+    time_max: Duration,
+) -> Result<T, StoreError> {
+    match timeout(time_max, asking).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => Err(StoreError::TimedOut(time_max)),
+    }
+}
+
+/// A fifth more or less, so that many processes do not ask at the same moment.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(fastrand::f64().mul_add(0.4, 0.8))
+}
+
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+const REREAD_INTERVAL: Duration = Duration::from_secs(60);
+const GATHER_TIME: Duration = Duration::from_millis(250);
+const READ_TIME_MAX: Duration = Duration::from_secs(10);
+/// The wait for the lock of a migration, and the migration.
+const PREPARE_TIME_MAX: Duration = Duration::from_secs(30);
+const ROWS_LOGGED_MAX: usize = 10;

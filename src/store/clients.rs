@@ -1,0 +1,496 @@
+//! Registered clients: reading all of them, and changing one.
+
+use ipnet::IpNet;
+use serde_json::{Value as Json, json};
+use sqlx::{AnyConnection, Row as _};
+
+use crate::{
+    config::Database,
+    limit::{Quota, StoredKey},
+    store::{
+        Store, StoreError,
+        audit::{self, Actor, NewEntry},
+        rows::ReadClients,
+    },
+};
+
+/// A client as the API shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredClient {
+    /// Its name.
+    pub client_id: String,
+    /// Requests that it may make at once.
+    pub capacity: i64,
+    /// Requests a second that it may make in the long run.
+    pub rate_per_sec: f64,
+    /// Its addresses and networks, beside an ID that is one.
+    pub networks: Vec<String>,
+    /// The public parts of its keys, the oldest first.
+    pub keys: Vec<String>,
+    /// Rises with each change.
+    pub version: i64,
+}
+
+/// What a client is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientSpec {
+    /// Its name.
+    pub client_id: String,
+    /// What it may do.
+    pub quota: Quota,
+    /// Its addresses and networks.
+    pub networks: Vec<IpNet>,
+}
+
+/// What must hold of a client for a change of it to be made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// It is there.
+    Exists,
+    /// It is not there.
+    Absent,
+    /// It is there and has this version.
+    Version(i64),
+}
+
+/// Why a change is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such client.
+    #[error("there is no client {0:?}")]
+    NotFound(String),
+    /// There is one already.
+    #[error("there is a client {0:?} already")]
+    Exists(String),
+    /// It was changed in the meantime.
+    #[error("client {id:?} has version {version}, not the expected one")]
+    Changed {
+        /// The client.
+        id: String,
+        /// Its version.
+        version: i64,
+    },
+    /// Two clients cannot have one network.
+    #[error("network {network} is of client {owner:?}")]
+    NetworkTaken {
+        /// The network.
+        network: IpNet,
+        /// Whose it is.
+        owner: String,
+    },
+    /// A client that changes its key needs two for a while, and no more.
+    #[error("client {0:?} has two keys; remove one first")]
+    TooManyKeys(String),
+    /// There is no such key.
+    #[error("client {client:?} has no key {key:?}")]
+    NoKey {
+        /// The client.
+        client: String,
+        /// The key.
+        key: String,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ChangeError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    /// The client as it is now.
+    pub client: StoredClient,
+    /// Whether it is new.
+    pub is_new: bool,
+}
+
+/// When a change is made, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// By whom.
+    pub actor: &'a Actor,
+    /// When, in milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+impl Store {
+    /// Reads all clients.
+    ///
+    /// # Errors
+    ///
+    /// When the database gives no answer.
+    pub async fn read_clients(&self) -> Result<ReadClients, StoreError> {
+        let clients = "SELECT client_id, capacity, rate_per_sec FROM clients ORDER BY client_id";
+        let clients = sqlx::query(clients).fetch_all(&*self.pool()).await?;
+        let networks = "SELECT network, client_id FROM client_networks ORDER BY network";
+        let networks = sqlx::query(networks).fetch_all(&*self.pool()).await?;
+        let keys = "SELECT key_id, client_id, sha256 FROM client_keys ORDER BY key_id";
+        let keys = sqlx::query(keys).fetch_all(&*self.pool()).await?;
+        Ok(ReadClients::new(&clients, &networks, &keys))
+    }
+
+    /// Reads a page of clients in the order of their names, from behind one on.
+    ///
+    /// # Errors
+    ///
+    /// When the database gives no answer.
+    pub async fn list_clients(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<StoredClient>, StoreError> {
+        let ids = "SELECT client_id FROM clients WHERE client_id > $1 ORDER BY client_id LIMIT $2";
+        let ids: Vec<String> = sqlx::query_scalar(ids)
+            .bind(after.to_owned())
+            .bind(i64::from(limit))
+            .fetch_all(&*self.pool())
+            .await?;
+        let mut connection = self.pool().acquire().await?;
+        let mut clients = Vec::with_capacity(ids.len());
+        for id in ids {
+            clients.extend(find(&mut connection, &id, "").await?);
+        }
+        Ok(clients)
+    }
+
+    /// Reads one client; `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When the database gives no answer.
+    pub async fn client(&self, id: &str) -> Result<Option<StoredClient>, StoreError> {
+        find(&mut *self.pool().acquire().await?, id, "").await
+    }
+
+    /// Makes a client what it is to be, and records that. `key` is its first, if it gets one.
+    ///
+    /// # Errors
+    ///
+    /// When the precondition does not hold, a network is another client's, or the database gives no
+    /// answer.
+    pub async fn put_client(
+        &self,
+        spec: &ClientSpec,
+        key: Option<&StoredKey>,
+        precondition: Precondition,
+        change: Change<'_>,
+    ) -> Result<Changed, ChangeError> {
+        let mut transaction = self.begin().await?;
+        let old = find(&mut transaction, &spec.client_id, self.for_update()).await?;
+        precondition.check(&spec.client_id, old.as_ref())?;
+        let version = old.as_ref().map_or(change.now_ms, |old| old.version + 1);
+        let write = match &old {
+            Some(_) => {
+                "UPDATE clients SET capacity = $2, rate_per_sec = $3, version = $4 WHERE client_id = $1"
+            }
+            None => {
+                "INSERT INTO clients (client_id, capacity, rate_per_sec, version) VALUES ($1, $2, $3, $4)"
+            }
+        };
+        let written = sqlx::query(write)
+            .bind(spec.client_id.clone())
+            .bind(i64::from(spec.quota.capacity().get()))
+            .bind(spec.quota.rate().to_f64())
+            .bind(version)
+            .execute(&mut *transaction)
+            .await;
+        written.map_err(|error| match is_taken(&error) {
+            true => ChangeError::Exists(spec.client_id.clone()),
+            false => error.into(),
+        })?;
+        put_networks(&mut transaction, spec).await?;
+        if let Some(key) = key {
+            insert_key(&mut transaction, &spec.client_id, key, change.now_ms).await?;
+        }
+        let client = reread(&mut transaction, &spec.client_id).await?;
+        let action = if old.is_some() {
+            "client.update"
+        } else {
+            "client.create"
+        };
+        record(
+            &mut transaction,
+            change,
+            action,
+            old.as_ref(),
+            Some(&client),
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(Changed {
+            client,
+            is_new: old.is_none(),
+        })
+    }
+
+    /// Removes a client with its networks and keys, and records that.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, the precondition does not hold, or the database gives no answer.
+    pub async fn delete_client(
+        &self,
+        id: &str,
+        precondition: Precondition,
+        change: Change<'_>,
+    ) -> Result<(), ChangeError> {
+        let mut transaction = self.begin().await?;
+        let old = find(&mut transaction, id, self.for_update()).await?;
+        precondition.check(id, old.as_ref())?;
+        let old = old.ok_or_else(|| ChangeError::NotFound(id.to_owned()))?;
+        let delete = "DELETE FROM clients WHERE client_id = $1";
+        sqlx::query(delete)
+            .bind(id.to_owned())
+            .execute(&mut *transaction)
+            .await?;
+        record(&mut transaction, change, "client.delete", Some(&old), None).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Gives a client a further key, and records that.
+    ///
+    /// # Errors
+    ///
+    /// When the client is not there or has two, or the database gives no answer.
+    pub async fn add_key(
+        &self,
+        id: &str,
+        key: &StoredKey,
+        change: Change<'_>,
+    ) -> Result<StoredClient, ChangeError> {
+        let mut transaction = self.begin().await?;
+        let old = find(&mut transaction, id, self.for_update()).await?;
+        let old = old.ok_or_else(|| ChangeError::NotFound(id.to_owned()))?;
+        if old.keys.len() >= KEYS_MAX {
+            return Err(ChangeError::TooManyKeys(id.to_owned()));
+        }
+        insert_key(&mut transaction, id, key, change.now_ms).await?;
+        bump(&mut transaction, id).await?;
+        let new = reread(&mut transaction, id).await?;
+        record(
+            &mut transaction,
+            change,
+            "client.add_key",
+            Some(&old),
+            Some(&new),
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(new)
+    }
+
+    /// Takes a key away, and records that.
+    ///
+    /// # Errors
+    ///
+    /// When the client or the key is not there, or the database gives no answer.
+    pub async fn remove_key(
+        &self,
+        id: &str,
+        key: &str,
+        change: Change<'_>,
+    ) -> Result<(), ChangeError> {
+        let mut transaction = self.begin().await?;
+        let old = find(&mut transaction, id, self.for_update()).await?;
+        let old = old.ok_or_else(|| ChangeError::NotFound(id.to_owned()))?;
+        let delete = "DELETE FROM client_keys WHERE key_id = $1 AND client_id = $2";
+        let deleted = sqlx::query(delete)
+            .bind(key.to_owned())
+            .bind(id.to_owned())
+            .execute(&mut *transaction)
+            .await?;
+        if deleted.rows_affected() == 0 {
+            return Err(ChangeError::NoKey {
+                client: id.to_owned(),
+                key: key.to_owned(),
+            });
+        }
+        bump(&mut transaction, id).await?;
+        let new = reread(&mut transaction, id).await?;
+        record(
+            &mut transaction,
+            change,
+            "client.remove_key",
+            Some(&old),
+            Some(&new),
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// What makes PostgreSQL hold a row until the transaction ends; SQLite is locked as a whole.
+    fn for_update(&self) -> &'static str {
+        match self.database {
+            Database::Sqlite(_) => "",
+            Database::Postgres(_) => " FOR UPDATE",
+        }
+    }
+}
+
+impl Precondition {
+    fn check(self, id: &str, client: Option<&StoredClient>) -> Result<(), ChangeError> {
+        match (self, client) {
+            (Self::Absent, Some(_)) => Err(ChangeError::Exists(id.to_owned())),
+            (Self::Exists | Self::Version(_), None) => Err(ChangeError::NotFound(id.to_owned())),
+            (Self::Version(expected), Some(client)) if client.version != expected => {
+                Err(ChangeError::Changed {
+                    id: id.to_owned(),
+                    version: client.version,
+                })
+            }
+            (Self::None | Self::Absent | Self::Exists | Self::Version(_), _) => Ok(()),
+        }
+    }
+}
+
+impl StoredClient {
+    /// What the record keeps of it.
+    fn to_json(&self) -> Json {
+        json!({
+            "capacity": self.capacity,
+            "rate_per_sec": self.rate_per_sec,
+            "networks": self.networks,
+            "keys": self.keys,
+        })
+    }
+}
+
+async fn find(
+    connection: &mut AnyConnection,
+    id: &str,
+    lock: &'static str,
+) -> Result<Option<StoredClient>, StoreError> {
+    let client =
+        format!("SELECT capacity, rate_per_sec, version FROM clients WHERE client_id = $1{lock}");
+    let row = sqlx::query(sqlx::AssertSqlSafe(client))
+        .bind(id.to_owned())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let networks = "SELECT network FROM client_networks WHERE client_id = $1 ORDER BY network";
+    let networks = sqlx::query_scalar(networks)
+        .bind(id.to_owned())
+        .fetch_all(&mut *connection);
+    let networks = networks.await?;
+    let keys = "SELECT key_id FROM client_keys WHERE client_id = $1 ORDER BY created_ms, key_id";
+    let keys = sqlx::query_scalar(keys)
+        .bind(id.to_owned())
+        .fetch_all(&mut *connection)
+        .await?;
+    Ok(Some(StoredClient {
+        client_id: id.to_owned(),
+        capacity: row.try_get(0)?,
+        rate_per_sec: row.try_get(1)?,
+        networks,
+        keys,
+        version: row.try_get(2)?,
+    }))
+}
+
+async fn reread(connection: &mut AnyConnection, id: &str) -> Result<StoredClient, ChangeError> {
+    let found = find(connection, id, "").await?;
+    found.ok_or_else(|| ChangeError::NotFound(id.to_owned()))
+}
+
+async fn put_networks(
+    connection: &mut AnyConnection,
+    spec: &ClientSpec,
+) -> Result<(), ChangeError> {
+    let delete = "DELETE FROM client_networks WHERE client_id = $1";
+    sqlx::query(delete)
+        .bind(spec.client_id.clone())
+        .execute(&mut *connection)
+        .await?;
+    for network in &spec.networks {
+        let owner = "SELECT client_id FROM client_networks WHERE network = $1";
+        let owner: Option<String> = sqlx::query_scalar(owner)
+            .bind(network.to_string())
+            .fetch_optional(&mut *connection)
+            .await?;
+        let taken = |owner| ChangeError::NetworkTaken {
+            network: *network,
+            owner,
+        };
+        if let Some(owner) = owner {
+            return Err(taken(owner));
+        }
+        let insert = "INSERT INTO client_networks (network, client_id) VALUES ($1, $2)";
+        let inserted = sqlx::query(insert)
+            .bind(network.to_string())
+            .bind(spec.client_id.clone())
+            .execute(&mut *connection)
+            .await;
+        inserted.map_err(|error| match is_taken(&error) {
+            // By a transaction at the same time.
+            true => taken(String::new()),
+            false => error.into(),
+        })?;
+    }
+    Ok(())
+}
+
+async fn insert_key(
+    connection: &mut AnyConnection,
+    id: &str,
+    key: &StoredKey,
+    now_ms: i64,
+) -> Result<(), ChangeError> {
+    let insert =
+        "INSERT INTO client_keys (key_id, client_id, sha256, created_ms) VALUES ($1, $2, $3, $4)";
+    sqlx::query(insert)
+        .bind(key.id.to_string())
+        .bind(id.to_owned())
+        .bind(key.sha256.to_vec())
+        .bind(now_ms)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn bump(connection: &mut AnyConnection, id: &str) -> Result<(), ChangeError> {
+    let bump = "UPDATE clients SET version = version + 1 WHERE client_id = $1";
+    sqlx::query(bump)
+        .bind(id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn record(
+    connection: &mut AnyConnection,
+    change: Change<'_>,
+    action: &'static str,
+    old: Option<&StoredClient>,
+    new: Option<&StoredClient>,
+) -> Result<(), ChangeError> {
+    let id = new.or(old).map_or("", |client| client.client_id.as_str());
+    let entry = NewEntry {
+        actor: change.actor,
+        now_ms: change.now_ms,
+        action,
+        subject: format!("client/{id}"),
+        old: old.map(StoredClient::to_json),
+        new: new.map(StoredClient::to_json),
+    };
+    audit::record(connection, &entry).await?;
+    Ok(())
+}
+
+fn is_taken(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.is_unique_violation())
+}
+
+const KEYS_MAX: usize = 2;

@@ -1,0 +1,7 @@
+DROP TABLE weir_schema;
+DROP TABLE audit;
+DROP TABLE client_keys;
+DROP TABLE client_networks;
+DROP TABLE clients;
+DROP FUNCTION weir_clients_changed();
+DROP FUNCTION weir_next_version();

@@ -1,0 +1,5 @@
+DROP TABLE weir_schema;
+DROP TABLE audit;
+DROP TABLE client_keys;
+DROP TABLE client_networks;
+DROP TABLE clients;
