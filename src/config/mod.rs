@@ -39,9 +39,11 @@ mod reference;
 mod resolve;
 mod schema;
 mod section;
+mod small_file;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod token;
 mod upstream;
 mod variables;
 
@@ -54,6 +56,7 @@ pub use overrides::{Environment, Flags};
 pub use reference::reference;
 pub use schema::schema;
 pub use summary::Checked;
+pub use token::Token;
 pub use upstream::{
     AdminState, BackendAddr, HealthCheck, HttpProbe, Probe, Queue, Scheme, Tls, Upstream,
     WeightedBackend, WhenAllDown,
@@ -157,7 +160,7 @@ pub enum Reflection {
     Off,
 }
 
-/// The admin listener: liveness, readiness and metrics.
+/// The admin listener: liveness, readiness, metrics and the admin API.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Admin {
     /// Where it listens. Default 127.0.0.1:8404. Anyone who reaches it can read it.
@@ -166,6 +169,9 @@ pub struct Admin {
     /// no others on a loopback address, any elsewhere. Against DNS rebinding: a web page that
     /// makes its own name resolve to this address.
     pub hosts: Option<Vec<String>>,
+    /// What requests that change something must carry. Default `None`: they must come from a
+    /// loopback address.
+    pub token: Option<Token>,
 }
 
 /// Limits and timeouts of client connections.

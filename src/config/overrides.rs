@@ -45,7 +45,11 @@ impl Flags {
             Setting::RedirectListen => self.redirect_listen.as_deref(),
             Setting::AdminListen => self.admin_listen.as_deref(),
             Setting::Workers => self.workers.as_deref(),
-            Setting::Database | Setting::LogFormat | Setting::LogLevel => None,
+            Setting::AdminToken
+            | Setting::AdminTokenFile
+            | Setting::Database
+            | Setting::LogFormat
+            | Setting::LogLevel => None,
         }
     }
 }
@@ -56,6 +60,8 @@ pub(super) enum Setting {
     CdnHost,
     RedirectListen,
     AdminListen,
+    AdminToken,
+    AdminTokenFile,
     Workers,
     Database,
     LogFormat,
@@ -63,10 +69,12 @@ pub(super) enum Setting {
 }
 
 impl Setting {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::CdnHost,
         Self::RedirectListen,
         Self::AdminListen,
+        Self::AdminToken,
+        Self::AdminTokenFile,
         Self::Workers,
         Self::Database,
         Self::LogFormat,
@@ -80,7 +88,11 @@ impl Setting {
             Self::RedirectListen => Some("--redirect-listen"),
             Self::AdminListen => Some("--admin-listen"),
             Self::Workers => Some("--workers"),
-            Self::Database | Self::LogFormat | Self::LogLevel => None,
+            Self::AdminToken
+            | Self::AdminTokenFile
+            | Self::Database
+            | Self::LogFormat
+            | Self::LogLevel => None,
         }
     }
 
@@ -90,6 +102,8 @@ impl Setting {
             Self::CdnHost => "CDN_HOST",
             Self::RedirectListen => "WEIR_REDIRECT_LISTEN",
             Self::AdminListen => "WEIR_ADMIN_LISTEN",
+            Self::AdminToken => "WEIR_ADMIN_TOKEN",
+            Self::AdminTokenFile => "WEIR_ADMIN_TOKEN_FILE",
             Self::Workers => "WEIR_WORKERS",
             Self::Database => "DATABASE_URL",
             Self::LogFormat => "WEIR_LOG_FORMAT",

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Duration, sleep, timeout},
 };
 
@@ -19,6 +19,8 @@ use crate::{
 pub(super) struct ClientSync {
     store: Store,
     shared: Arc<Shared>,
+    /// Tells of changes that were made in this process.
+    changed_here: Arc<Notify>,
     published: mpsc::Sender<Vec<Client>>,
     /// The last ones that were handed on.
     known: Option<Vec<Client>>,
@@ -27,11 +29,16 @@ pub(super) struct ClientSync {
 
 impl ClientSync {
     /// What follows `store`, and where its clients come out.
-    pub(super) fn new(store: Store, shared: Arc<Shared>) -> (Self, mpsc::Receiver<Vec<Client>>) {
+    pub(super) fn new(
+        store: Store,
+        shared: Arc<Shared>,
+        changed_here: Arc<Notify>,
+    ) -> (Self, mpsc::Receiver<Vec<Client>>) {
         let (published, clients) = mpsc::channel(1);
         let sync = Self {
             store,
             shared,
+            changed_here,
             published,
             known: None,
             bad: Vec::new(),
@@ -70,11 +77,13 @@ impl ClientSync {
         loop {
             self.read().await?;
             // A read now and then finds what no source of changes told of.
-            if let Ok(changed) = timeout(jittered(REREAD_INTERVAL), changes.changed()).await {
-                changed?;
-                // Changes often come together.
-                sleep(GATHER_TIME).await;
+            tokio::select! {
+                changed = changes.changed() => changed?,
+                () = self.changed_here.notified() => {}
+                () = sleep(jittered(REREAD_INTERVAL)) => {}
             }
+            // Changes often come together.
+            sleep(GATHER_TIME).await;
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
@@ -39,7 +39,7 @@ pub use loading::Loader;
 pub use reload::{show_warnings, warn_of_limit};
 pub use upstreams::Upstreams;
 
-use admin::AdminSettings;
+use admin::{Admin, AdminSettings};
 use clients::ClientSync;
 use config_watch::ConfigWatch;
 use drain::Progress;
@@ -107,15 +107,23 @@ impl ControlPlane {
     /// When a worker dies: a fault of ours, after which the process should be replaced.
     pub async fn run(self) -> Result<DrainReport, WorkerDied> {
         let admin_settings = Arc::new(AdminSettings::new(&self.config));
-        let admin = admin::serve(
-            self.admin_listener,
+        let store = open_database(&self.config, &self.shared);
+        let clients_changed = Arc::new(Notify::new());
+        let clients = store.clone().map(|store| {
+            let clients_changed = Arc::clone(&clients_changed);
+            let (sync, clients) = ClientSync::new(store, Arc::clone(&self.shared), clients_changed);
+            tokio::spawn(sync.run());
+            clients
+        });
+        let admin = Admin::new(
             Arc::clone(&admin_settings),
             Arc::clone(&self.shared),
             self.phase.subscribe(),
             self.access_logs.clone(),
+            store,
+            clients_changed,
         );
-        let admin = tokio::spawn(admin);
-        let clients = follow_database(&self.config, &self.shared);
+        let admin = tokio::spawn(admin::serve(self.admin_listener, admin));
         let mut running = Running {
             config: self.config,
             shared: self.shared,
@@ -216,24 +224,17 @@ async fn changed(file_changes: &mut Option<mpsc::Receiver<()>>) {
     }
 }
 
-/// Begins to follow the database of clients, if there is one.
-fn follow_database(config: &Config, shared: &Arc<Shared>) -> Option<mpsc::Receiver<Vec<Client>>> {
+/// The database of clients, if there is one.
+fn open_database(config: &Config, shared: &Shared) -> Option<Store> {
     let Some(database) = &config.database else {
         shared.database.unused();
         return None;
     };
-    match Store::new(database) {
-        Ok(store) => {
-            let (sync, clients) = ClientSync::new(store, Arc::clone(shared));
-            tokio::spawn(sync.run());
-            Some(clients)
-        }
-        Err(error) => {
-            shared.database.failed();
-            tracing::error!(%database, %error, "the database cannot be used; each client has the default limit");
-            None
-        }
-    }
+    let opened = Store::new(database).inspect_err(|error| {
+        shared.database.failed();
+        tracing::error!(%database, %error, "the database cannot be used; each client has the default limit");
+    });
+    opened.ok()
 }
 
 /// Waits for other registered clients; for ever, if none are followed.

@@ -28,7 +28,7 @@ pub(super) struct NewEntry<'a> {
 }
 
 /// A change of the record.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Entry {
     /// Its number. Later changes have higher ones.
     pub id: i64,

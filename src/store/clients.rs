@@ -43,7 +43,7 @@ pub struct ClientSpec {
 }
 
 /// What must hold of a client for a change of it to be made.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Precondition {
     /// Nothing.
     None,
@@ -51,8 +51,8 @@ pub enum Precondition {
     Exists,
     /// It is not there.
     Absent,
-    /// It is there and has this version.
-    Version(i64),
+    /// It is there and has one of these versions.
+    Versions(Box<[i64]>),
 }
 
 /// Why a change is not made.
@@ -179,7 +179,7 @@ impl Store {
         &self,
         spec: &ClientSpec,
         key: Option<&StoredKey>,
-        precondition: Precondition,
+        precondition: &Precondition,
         change: Change<'_>,
     ) -> Result<Changed, ChangeError> {
         let mut transaction = self.begin().await?;
@@ -238,7 +238,7 @@ impl Store {
     pub async fn delete_client(
         &self,
         id: &str,
-        precondition: Precondition,
+        precondition: &Precondition,
         change: Change<'_>,
     ) -> Result<(), ChangeError> {
         let mut transaction = self.begin().await?;
@@ -337,17 +337,22 @@ impl Store {
 }
 
 impl Precondition {
-    fn check(self, id: &str, client: Option<&StoredClient>) -> Result<(), ChangeError> {
+    /// Whether it holds of a client.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub fn check(&self, id: &str, client: Option<&StoredClient>) -> Result<(), ChangeError> {
         match (self, client) {
             (Self::Absent, Some(_)) => Err(ChangeError::Exists(id.to_owned())),
-            (Self::Exists | Self::Version(_), None) => Err(ChangeError::NotFound(id.to_owned())),
-            (Self::Version(expected), Some(client)) if client.version != expected => {
+            (Self::Exists | Self::Versions(_), None) => Err(ChangeError::NotFound(id.to_owned())),
+            (Self::Versions(expected), Some(client)) if !expected.contains(&client.version) => {
                 Err(ChangeError::Changed {
                     id: id.to_owned(),
                     version: client.version,
                 })
             }
-            (Self::None | Self::Absent | Self::Exists | Self::Version(_), _) => Ok(()),
+            (Self::None | Self::Absent | Self::Exists | Self::Versions(_), _) => Ok(()),
         }
     }
 }

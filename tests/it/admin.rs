@@ -60,7 +60,7 @@ async fn a_host_that_is_not_named_is_refused() {
     std::fs::write(&file, "admin: { hosts: [Weir.internal.] }\n").unwrap();
     let process = Process::start(&["--cdn-host=cdn", "--config", file.to_str().unwrap()]);
     let status = async |host: &str| {
-        let request = format!("GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET /status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let (head, _) = http1(process.admin, &request).await;
         head.split(' ').nth(1).unwrap().to_owned()
     };

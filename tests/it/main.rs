@@ -12,6 +12,7 @@
 mod access_log;
 mod access_log_lines;
 mod admin;
+mod admin_api;
 mod backend_connections;
 mod balancer;
 mod balancer_limits;

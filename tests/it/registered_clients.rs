@@ -19,7 +19,7 @@ use crate::support::{
     FakeBackend, GrpcClient, Postgres, TestApp, VIDEO, eventually, framed_call, grpc_request, http1,
 };
 
-const NONE: Precondition = Precondition::None;
+const NONE: &Precondition = &Precondition::None;
 
 fn sections(database: &str, backend: &FakeBackend) -> String {
     format!(

@@ -41,6 +41,10 @@ fn at(actor: &Actor, now_ms: i64) -> Change<'_> {
     Change { actor, now_ms }
 }
 
+fn version(version: i64) -> Precondition {
+    Precondition::Versions([version].into())
+}
+
 fn key() -> weir::limit::StoredKey {
     let text = ApiKey::generate(|below| fastrand::usize(..below));
     ApiKey::parse(&text).unwrap().stored()
@@ -71,10 +75,10 @@ async fn suite(database: &Database) {
 
 async fn clients_are_made_changed_and_removed(store: &Store) {
     let actor = actor();
-    let none = Precondition::None;
+    let none = &Precondition::None;
     let put = async |spec: ClientSpec, now_ms| {
         store
-            .put_client(&spec, None, Precondition::None, at(&actor, now_ms))
+            .put_client(&spec, None, &Precondition::None, at(&actor, now_ms))
             .await
     };
     let made = put(spec("a", 100, &["10.0.0.0/8"]), 1_000).await.unwrap();
@@ -141,7 +145,7 @@ async fn a_change_needs_what_it_expects(store: &Store) {
     let actor = actor();
     let put = async |precondition| {
         store
-            .put_client(&spec("c", 1, &[]), None, precondition, at(&actor, 10))
+            .put_client(&spec("c", 1, &[]), None, &precondition, at(&actor, 10))
             .await
     };
     assert!(matches!(
@@ -153,18 +157,18 @@ async fn a_change_needs_what_it_expects(store: &Store) {
         put(Precondition::Absent).await,
         Err(ChangeError::Exists(_))
     ));
-    assert!(put(Precondition::Version(10)).await.is_ok());
-    let stale = put(Precondition::Version(10)).await;
+    assert!(put(version(10)).await.is_ok());
+    let stale = put(version(10)).await;
     assert!(matches!(
         stale,
         Err(ChangeError::Changed { version: 11, .. })
     ));
     // Of writers that expect the same version, one comes first.
-    let writers = (0..8).map(|_| put(Precondition::Version(11)));
+    let writers = (0..8).map(|_| put(version(11)));
     let written = futures_util::future::join_all(writers).await;
     assert_eq!(written.iter().filter(|written| written.is_ok()).count(), 1);
     store
-        .delete_client("c", Precondition::Version(12), at(&actor, 20))
+        .delete_client("c", &version(12), at(&actor, 20))
         .await
         .unwrap();
 }
@@ -174,7 +178,7 @@ async fn keys_come_and_go(store: &Store) {
     let change = at(&actor, 50);
     let spec = spec("d", 1, &[]);
     let put = store
-        .put_client(&spec, Some(&first), Precondition::None, change)
+        .put_client(&spec, Some(&first), &Precondition::None, change)
         .await;
     assert_eq!(put.unwrap().client.keys, [first.id.to_string()]);
     let both = store.add_key("d", &second, change).await.unwrap();
@@ -188,7 +192,7 @@ async fn keys_come_and_go(store: &Store) {
     let again = store.remove_key("d", &first.id, change).await;
     assert!(matches!(again, Err(ChangeError::NoKey { .. })));
     store
-        .delete_client("d", Precondition::None, change)
+        .delete_client("d", &Precondition::None, change)
         .await
         .unwrap();
     assert!(store.read_clients().await.unwrap().clients.is_empty());
@@ -199,7 +203,7 @@ async fn pages_follow_each_other(store: &Store) {
     for number in 0..25 {
         let spec = spec(&format!("page-{number:02}"), 1, &[]);
         store
-            .put_client(&spec, None, Precondition::None, at(&actor, 1))
+            .put_client(&spec, None, &Precondition::None, at(&actor, 1))
             .await
             .unwrap();
     }
@@ -220,7 +224,7 @@ async fn changes_are_told_of(store: &Store) {
     let actor = actor();
     let mut changes = Changes::of(store).await.unwrap();
     store
-        .delete_client("page-00", Precondition::None, at(&actor, 1))
+        .delete_client("page-00", &Precondition::None, at(&actor, 1))
         .await
         .unwrap();
     let told = timeout(Duration::from_secs(2), changes.changed()).await;

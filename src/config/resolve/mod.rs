@@ -10,10 +10,10 @@ use std::{
 };
 
 use crate::config::{
-    Admin, BackendAddr, Config, ConfigErrors, Database, Diagnostic, Drain, WeightedBackend,
+    BackendAddr, Config, ConfigErrors, Database, Diagnostic, Drain, WeightedBackend,
     diagnostic::Place,
     document::Document,
-    key::{self, Address, DatabaseUrl, Key, List, SectionOrOff, Span, Switch, Table, Text, Whole},
+    key::{self, DatabaseUrl, Key, SectionOrOff, Span, Switch, Table, Whole},
     overrides::{Overrides, Setting},
     reading::{Effective, Found, Reading},
     resolve::addresses::Addresses,
@@ -23,6 +23,7 @@ use crate::config::{
 
 mod access_log;
 mod addresses;
+mod admin;
 mod backends;
 mod connections;
 mod cors;
@@ -45,34 +46,10 @@ const CONNECTIONS: Key<key::Section> = Key::optional(
 );
 const ADMIN: Key<key::Section> = Key::optional(
     "admin",
-    key::Section(&ADMIN_KEYS),
+    key::Section(&admin::ADMIN),
     "its defaults",
-    "Liveness, readiness and metrics. Anyone who reaches the listener can read them",
+    "Liveness, readiness, metrics and the admin API. Anyone who reaches the listener can read them",
 );
-const ADMIN_ADDRESS: Key<Address> = Key::new(
-    "listen",
-    Address,
-    "127.0.0.1:8404",
-    "Where the admin pages are. A change needs a restart",
-)
-.or_setting(Setting::AdminListen);
-const ADMIN_HOSTS: Key<List<Text<String>>> = Key::optional(
-    "hosts",
-    List {
-        each: Text {
-            words: "host name",
-            parse: admin_host,
-        },
-        empty: None,
-    },
-    "any name, or none if `listen` is a loopback address",
-    "Names that a request's `Host` may have beside `localhost` and IP addresses (against DNS rebinding)",
-);
-static ADMIN_KEYS: Table = Table {
-    keys: &[&ADMIN_ADDRESS, &ADMIN_HOSTS],
-    renamed: &[],
-    example: "{ listen: 127.0.0.1:8404 }",
-};
 const DATABASE: Key<DatabaseUrl> = Key::optional(
     "database",
     DatabaseUrl,
@@ -187,7 +164,7 @@ pub(super) fn config(
     warn_of_variables(&reading, &expansion.named);
     let root = Section::root(&reading, &ROOT);
     let mut addresses = Addresses::default();
-    let admin = admin(&root, &mut addresses);
+    let admin = admin::admin(&root.section(&ADMIN), &mut addresses);
     let redirect = redirect::redirect(&root, &mut addresses);
     let upstreams = upstream::upstreams(&root);
     let config = Config {
@@ -254,7 +231,7 @@ pub(super) fn admin_listen(
     let root = Section::root(&reading, &ROOT);
     let listen = match root.is_unreadable(ADMIN.name) {
         true => None,
-        false => root.section(&ADMIN).known(&ADMIN_ADDRESS),
+        false => root.section(&ADMIN).known(&admin::LISTEN),
     };
     drop(root);
     match (listen, reading.finish()) {
@@ -311,26 +288,6 @@ fn is_reached_by(listen: SocketAddr, backend: &BackendAddr) -> bool {
         None => is_local_name && (listen.ip().is_loopback() || listen.ip().is_unspecified()),
     };
     is_host && backend.port == listen.port() && listen.port() != 0
-}
-
-fn admin(root: &Section<'_>, addresses: &mut Addresses) -> Admin {
-    let section = root.section(&ADMIN);
-    let listen = section.known(&ADMIN_ADDRESS);
-    if let Some(listen) = listen {
-        addresses.add(&section, &ADMIN_ADDRESS, listen);
-    }
-    Admin {
-        listen: listen.unwrap_or_else(|| ADMIN_ADDRESS.default()),
-        hosts: section.list(&ADMIN_HOSTS),
-    }
-}
-
-fn admin_host(text: &str) -> Result<String, String> {
-    match backends::is_host_name(text) {
-        // A request's host is compared without the root's dot.
-        true => Ok(text.trim_end_matches('.').to_ascii_lowercase()),
-        false => Err("is not a host name".to_owned()),
-    }
 }
 
 fn drain(section: &Section<'_>) -> Drain {

@@ -1,10 +1,5 @@
 //! `tls` of an upstream: how `https://` backends are verified.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-};
-
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
@@ -14,6 +9,7 @@ use crate::config::{
     Tls,
     key::{Key, Table, Text},
     section::Section,
+    small_file,
 };
 
 const CA_FILE: Key<Text<Vec<CertificateDer<'static>>>> = Key::optional(
@@ -55,26 +51,8 @@ fn server_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// A file of the usual kind and size: a reload must neither wait for a pipe nor read without end.
-fn read_pem(path: &str) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut pem = Vec::new();
-    File::open(path)?
-        .take(PEM_BYTES_MAX + 1)
-        .read_to_end(&mut pem)?;
-    match pem.len() as u64 > PEM_BYTES_MAX {
-        true => Err(io::Error::other("it is larger than 1 MiB")),
-        false => Ok(pem),
-    }
-}
-
-/// All of Mozilla's authorities take a fifth of that.
-const PEM_BYTES_MAX: u64 = 1 << 20;
-
 fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = read_pem(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let pem = small_file::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match certificates {
         Ok(certificates) => {

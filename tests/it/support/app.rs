@@ -215,8 +215,12 @@ pub fn yaml(redirect_keys: &str, sections: &str) -> String {
     } else {
         "drain: { lame_duck: 0s, quiet: 50ms, timeout: 10s }\n"
     };
+    let admin = match sections.contains("admin:") {
+        true => "",
+        false => "admin: { listen: 127.0.0.1:0 }\n",
+    };
     format!(
-        "redirect:\n  listen: 127.0.0.1:0\n{cdn}{redirect_keys}\nadmin: {{ listen: 127.0.0.1:0 }}\n{workers}{drain}{sections}\n"
+        "redirect:\n  listen: 127.0.0.1:0\n{cdn}{redirect_keys}\n{admin}{workers}{drain}{sections}\n"
     )
 }
 
