@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod access_log;
+mod backend_overrides;
 mod cors;
 mod database;
 mod diagnostic;
@@ -48,6 +49,7 @@ mod upstream;
 mod variables;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
+pub use backend_overrides::{BackendKey, BackendOverride, BackendOverrides, Overridden};
 pub use cors::Cors;
 pub use database::Database;
 pub use diagnostic::{ConfigErrors, Diagnostic, Place, Severity};

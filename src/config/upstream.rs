@@ -144,6 +144,30 @@ pub enum AdminState {
     Disabled,
 }
 
+impl AdminState {
+    /// Each with its word in the file and in the API.
+    pub const WORDS: [(&'static str, Self); 3] = [
+        ("enabled", Self::Enabled),
+        ("draining", Self::Draining),
+        ("disabled", Self::Disabled),
+    ];
+
+    /// The state of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        let mut words = Self::WORDS.iter();
+        words.find_map(|&(known, state)| (known == word).then_some(state))
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
 /// What happens to a request when no backend is available.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum WhenAllDown {

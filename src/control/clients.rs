@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use crate::{
+    config::BackendOverrides,
     limit::Client,
     state::Shared,
     store::{BadRow, Store, StoreError, changes::Changes},
@@ -21,10 +22,17 @@ pub(super) struct ClientSync {
     shared: Arc<Shared>,
     /// Tells of changes that were made in this process.
     changed_here: Arc<Notify>,
-    published: mpsc::Sender<Vec<Client>>,
-    /// The last ones that were handed on.
-    known: Option<Vec<Client>>,
+    published: mpsc::Sender<Followed>,
+    /// What was handed on last.
+    known: Option<Followed>,
     bad: Vec<BadRow>,
+}
+
+/// What the database says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Followed {
+    pub(super) clients: Vec<Client>,
+    pub(super) overrides: BackendOverrides,
 }
 
 impl ClientSync {
@@ -33,7 +41,7 @@ impl ClientSync {
         store: Store,
         shared: Arc<Shared>,
         changed_here: Arc<Notify>,
-    ) -> (Self, mpsc::Receiver<Vec<Client>>) {
+    ) -> (Self, mpsc::Receiver<Followed>) {
         let (published, clients) = mpsc::channel(1);
         let sync = Self {
             store,
@@ -102,10 +110,14 @@ impl ClientSync {
             let (database, clients) = (self.store.database(), read.clients.len());
             tracing::info!(%database, clients, "the database of clients is read");
         }
-        if self.known.as_ref() != Some(&read.clients) {
-            self.known = Some(read.clients.clone());
+        let followed = Followed {
+            clients: read.clients,
+            overrides: within(self.store.read_overrides(), READ_TIME_MAX).await?,
+        };
+        if self.known.as_ref() != Some(&followed) {
+            self.known = Some(followed.clone());
             // The other end is there until the process ends.
-            let _ended = self.published.send(read.clients).await;
+            let _ended = self.published.send(followed).await;
         }
         Ok(())
     }

@@ -87,6 +87,17 @@ pub(super) struct Loading {
     again: Option<Why>,
     /// The longest that a read may take.
     time_max: Duration,
+    /// The number of reads that began.
+    begun: u64,
+}
+
+/// A read that ended.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// Which one, counted from 1.
+    pub(super) number: u64,
+    pub(super) why: Why,
+    pub(super) result: Result<Config, LoadError>,
 }
 
 #[derive(Debug)]
@@ -104,15 +115,18 @@ impl Loading {
             hung: None,
             again: None,
             time_max: READ_TIME_MAX,
+            begun: 0,
         }
     }
 
-    /// Begins to read; once more behind a read that is under way.
-    pub(super) fn begin(&mut self, why: Why) {
+    /// Begins to read; once more behind a read that is under way. Returns the number of the read that
+    /// sees what there is now.
+    pub(super) fn begin(&mut self, why: Why) -> u64 {
         if self.read.is_some() {
             self.again = Some(why);
-            return;
+            return self.begun + 1;
         }
+        self.begun += 1;
         self.hung.take_if(|hung| hung.is_finished());
         let (loader, hangs) = (self.loader.clone(), self.hung.is_some());
         let handle = spawn_blocking(move || match hangs {
@@ -121,18 +135,19 @@ impl Loading {
         });
         let until = Instant::now() + self.time_max;
         self.read = Some(Read { handle, until, why });
+        self.begun
     }
 
     /// Waits for the configuration; for ever if none is being read. May be dropped and called
     /// again.
-    pub(super) async fn loaded(&mut self) -> (Why, Result<Config, LoadError>) {
+    pub(super) async fn loaded(&mut self) -> Loaded {
         let Some(read) = &mut self.read else {
             return pending().await;
         };
         let loaded = timeout_at(read.until, &mut read.handle).await;
         let why = read.why;
         let read = self.read.take();
-        let loaded = match loaded {
+        let result = match loaded {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(_panicked)) => Err(LoadError::Panicked),
             Err(_elapsed) => {
@@ -140,10 +155,15 @@ impl Loading {
                 Err(LoadError::TimedOut(self.time_max))
             }
         };
+        let number = self.begun;
         if let Some(why) = self.again.take() {
             self.begin(why);
         }
-        (why, loaded)
+        Loaded {
+            number,
+            why,
+            result,
+        }
     }
 }
 
@@ -172,8 +192,7 @@ mod tests {
         loading.time_max = Duration::from_millis(20);
         for expected in ["took longer than 20ms", "still hangs"] {
             loading.begin(Why::Asked);
-            let (_, loaded) = loading.loaded().await;
-            let error = loaded.unwrap_err().to_string();
+            let error = loading.loaded().await.result.unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
         drop(go_on);
@@ -186,8 +205,7 @@ mod tests {
             file: Some("/dev/zero".into()),
         });
         loading.begin(Why::Asked);
-        let (_, loaded) = loading.loaded().await;
-        let error = loaded.unwrap_err().to_string();
+        let error = loading.loaded().await.result.unwrap_err().to_string();
         assert!(error.contains("/dev/zero is not a regular file"), "{error}");
     }
 }

@@ -9,8 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    config::Config,
-    limit::Client,
+    config::{BackendOverrides, Config},
     proto,
     shutdown::{Phase, PhaseSender},
     state::Shared,
@@ -26,6 +25,7 @@ mod listeners;
 mod loading;
 mod metrics;
 mod names;
+mod operations;
 mod prober;
 mod reload;
 mod resolver;
@@ -39,11 +39,12 @@ pub use loading::Loader;
 pub use reload::{show_warnings, warn_of_limit};
 pub use upstreams::Upstreams;
 
-use admin::{Admin, AdminSettings};
-use clients::ClientSync;
+use admin::{Admin, AdminChanges, AdminSettings};
+use clients::{ClientSync, Followed};
 use config_watch::ConfigWatch;
 use drain::Progress;
 use loading::{Loading, Why};
+use operations::{Operation, RunningOverrides};
 use reload::Running;
 
 /// What an operator asks of the running process.
@@ -109,19 +110,24 @@ impl ControlPlane {
         let admin_settings = Arc::new(AdminSettings::new(&self.config));
         let store = open_database(&self.config, &self.shared);
         let clients_changed = Arc::new(Notify::new());
-        let clients = store.clone().map(|store| {
+        let followed = store.clone().map(|store| {
             let clients_changed = Arc::clone(&clients_changed);
-            let (sync, clients) = ClientSync::new(store, Arc::clone(&self.shared), clients_changed);
+            let (sync, followed) =
+                ClientSync::new(store, Arc::clone(&self.shared), clients_changed);
             tokio::spawn(sync.run());
-            clients
+            followed
         });
+        let (operations, asked) = mpsc::channel(OPERATIONS_MAX);
         let admin = Admin::new(
             Arc::clone(&admin_settings),
             Arc::clone(&self.shared),
             self.phase.subscribe(),
             self.access_logs.clone(),
-            store,
-            clients_changed,
+            AdminChanges {
+                store: store.clone(),
+                clients_changed,
+                operations,
+            },
         );
         let admin = tokio::spawn(admin::serve(self.admin_listener, admin));
         let mut running = Running {
@@ -131,38 +137,66 @@ impl ControlPlane {
             upstreams: self.upstreams,
             access_logs: self.access_logs,
             admin_settings,
-            clients,
+            overrides: RunningOverrides::kept_in(store),
+            waiting: Vec::new(),
         };
-        let (mut commands, mut worker_ends) = (self.commands, self.worker_ends);
-        follow(&mut running, self.loader, &mut commands, &mut worker_ends).await?;
-        let progress = Progress::begin(&running.shared);
-        let drain = async {
-            turn_red(&self.health).await;
-            drain::drain(&running.shared, &self.phase, &running.config.drain).await;
+        let mut asking = Asking {
+            commands: self.commands,
+            worker_ends: self.worker_ends,
+            operations: asked,
+            followed,
         };
-        // Backends may still die while their last requests are under way.
-        let keep_up = async {
-            loop {
-                running.upstreams.change().await;
-            }
-        };
-        tokio::select! {
-            () = drain => {}
-            () = asked_again(&mut commands) => {}
-            () = keep_up => {}
-        }
-        let report = progress.end(&running.shared, &self.phase);
+        follow(&mut running, self.loader, &mut asking).await?;
+        let report = stop(&mut running, asking, &self.health, &self.phase).await;
         admin.abort();
         Ok(report)
     }
+}
+
+/// Drains, until that is done or an operator has no more patience.
+async fn stop(
+    running: &mut Running,
+    asking: Asking,
+    health: &HealthReporter,
+    phase: &PhaseSender,
+) -> DrainReport {
+    let mut commands = asking.commands;
+    // Nothing is changed any more.
+    drop(asking.operations);
+    let progress = Progress::begin(&running.shared);
+    let drain = async {
+        turn_red(health).await;
+        drain::drain(&running.shared, phase, &running.config.drain).await;
+    };
+    // Backends may still die while their last requests are under way.
+    let keep_up = async {
+        loop {
+            running.upstreams.change().await;
+        }
+    };
+    tokio::select! {
+        () = drain => {}
+        () = asked_again(&mut commands) => {}
+        () = keep_up => {}
+    }
+    progress.end(&running.shared, phase)
+}
+
+/// Where wishes and news come from.
+struct Asking {
+    commands: mpsc::Receiver<Command>,
+    worker_ends: mpsc::Receiver<usize>,
+    /// Of the admin API.
+    operations: mpsc::Receiver<Operation>,
+    /// What the database says, if there is one.
+    followed: Option<mpsc::Receiver<Followed>>,
 }
 
 /// Does what the operator asks for until that is a stop.
 async fn follow(
     running: &mut Running,
     loader: Loader,
-    commands: &mut mpsc::Receiver<Command>,
-    worker_ends: &mut mpsc::Receiver<usize>,
+    asking: &mut Asking,
 ) -> Result<(), WorkerDied> {
     let file = loader.file.clone().filter(|_| loader.is_repeatable());
     let mut loading = Loading::new(loader);
@@ -173,20 +207,24 @@ async fn follow(
             (Some(file), None) => {
                 file_changes = Some(watch(file.clone()));
                 // A change before the watch began has given no sign.
-                loading.begin(Why::MayDiffer);
+                let _number = loading.begin(Why::MayDiffer);
             }
             (None, Some(_)) => file_changes = None,
             (Some(_), Some(_)) | (None, None) => {}
         }
         tokio::select! {
-            Some(index) = worker_ends.recv() => return Err(WorkerDied { index }),
+            Some(index) = asking.worker_ends.recv() => return Err(WorkerDied { index }),
             () = running.upstreams.change() => {}
-            clients = next_clients(&mut running.clients) => running.upstreams.publish_clients(clients),
-            () = changed(&mut file_changes) => loading.begin(Why::Asked),
-            (why, loaded) = loading.loaded() => running.take(why, loaded),
-            command = commands.recv() => match command {
+            followed = next_followed(&mut asking.followed) => running.take_followed(followed),
+            Some(operation) = asking.operations.recv() => running.operate(operation, &mut loading),
+            () = running.overrides.next_end() => running.expire_overrides(),
+            () = changed(&mut file_changes) => {
+                let _number = loading.begin(Why::Asked);
+            }
+            loaded = loading.loaded() => running.take(loaded),
+            command = asking.commands.recv() => match command {
                 Some(Command::Reload) => {
-                    loading.begin(Why::Asked);
+                    let _number = loading.begin(Why::Asked);
                     running.access_logs.reopen();
                 }
                 Some(Command::ReopenLogs) => running.access_logs.reopen(),
@@ -237,14 +275,14 @@ fn open_database(config: &Config, shared: &Shared) -> Option<Store> {
     opened.ok()
 }
 
-/// Waits for other registered clients; for ever, if none are followed.
-async fn next_clients(clients: &mut Option<mpsc::Receiver<Vec<Client>>>) -> Vec<Client> {
-    let next = match clients {
-        Some(clients) => clients.recv().await,
+/// Waits for news of the database; for ever, if none is followed.
+async fn next_followed(followed: &mut Option<mpsc::Receiver<Followed>>) -> Followed {
+    let next = match followed {
+        Some(followed) => followed.recv().await,
         None => None,
     };
     match next {
-        Some(clients) => clients,
+        Some(followed) => followed,
         None => std::future::pending().await,
     }
 }
@@ -258,7 +296,8 @@ pub fn begin(
     bound: Bound,
 ) -> Upstreams {
     let mut upstreams = Upstreams::new(Arc::clone(shared));
-    reload::begin(config, listeners, &mut upstreams, bound);
+    let overrides = BackendOverrides::default();
+    reload::begin(config, &overrides, listeners, &mut upstreams, bound);
     upstreams
 }
 
@@ -287,3 +326,6 @@ async fn asked_again(commands: &mut mpsc::Receiver<Command>) {
 fn is_ready(phase: Phase, shared: &Shared) -> bool {
     phase == Phase::Running && shared.is_probed() && shared.database.is_tried()
 }
+
+/// Operations that wait for the loop.
+const OPERATIONS_MAX: usize = 16;

@@ -2,18 +2,18 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 use crate::{
-    config::{Config, Connections},
+    config::{BackendOverrides, Config, Connections},
     control::{
         access_logs::{self, AccessLogError, AccessLogs},
         admin::AdminSettings,
         listeners::{Bound, Listeners, listener_specs},
-        loading::{LoadError, Why},
+        loading::{LoadError, Loaded, Why},
+        operations::{ReloadFault, Reloaded, RunningOverrides},
         upstreams::Upstreams,
     },
-    limit::Client,
     net::BindError,
     state::{OpenFiles, Shared},
 };
@@ -27,8 +27,10 @@ pub(super) struct Running {
     pub(super) upstreams: Upstreams,
     pub(super) access_logs: AccessLogs,
     pub(super) admin_settings: Arc<AdminSettings>,
-    /// What the database says of clients.
-    pub(super) clients: Option<mpsc::Receiver<Vec<Client>>>,
+    /// What operators want of backends beside the file.
+    pub(super) overrides: RunningOverrides,
+    /// Who waits for which reload.
+    pub(super) waiting: Vec<(u64, oneshot::Sender<Result<Reloaded, ReloadFault>>)>,
 }
 
 /// Why a configuration is not taken, so that the old one goes on.
@@ -42,22 +44,45 @@ enum Refused {
     AccessLog(#[from] AccessLogError),
 }
 
+impl Refused {
+    /// The same for those who wait for the reload.
+    fn into_fault(self) -> ReloadFault {
+        let message = self.to_string();
+        let diagnostics = match self {
+            Self::Load(LoadError::Faulty(errors)) => errors.diagnostics().to_vec(),
+            Self::Load(_) | Self::Bind(_) | Self::AccessLog(_) => Vec::new(),
+        };
+        ReloadFault {
+            message,
+            diagnostics,
+        }
+    }
+}
+
 impl Running {
     /// Takes a configuration that was read, or says why the old one goes on. Whatever stays the
     /// same keeps running as it is.
-    pub(super) fn take(&mut self, why: Why, loaded: Result<Config, LoadError>) {
-        let is_same = loaded.as_ref().is_ok_and(|loaded| *loaded == self.config);
-        if is_same && why == Why::MayDiffer {
+    pub(super) fn take(&mut self, loaded: Loaded) {
+        let is_same = loaded
+            .result
+            .as_ref()
+            .is_ok_and(|config| *config == self.config);
+        if is_same && loaded.why == Why::MayDiffer {
             return;
         }
-        if let Err(error) = loaded
-            .map_err(Refused::from)
-            .and_then(|loaded| self.publish(loaded))
-        {
-            self.shared.reloads.refused(error.to_string());
-            tracing::error!(%error, "reload refused; the old configuration keeps serving");
-            return;
+        let result = loaded.result.map_err(Refused::from);
+        let result = result.and_then(|config| self.publish(config));
+        match &result {
+            Ok(_) => self.note_success(),
+            Err(error) => {
+                self.shared.reloads.refused(error.to_string());
+                tracing::error!(%error, "reload refused; the old configuration keeps serving");
+            }
         }
+        self.tell_reloaded(loaded.number, &result.map_err(|error| error.into_fault()));
+    }
+
+    fn note_success(&self) {
         self.shared.reloads.succeeded();
         let upstreams = &self.config.upstreams;
         let backends = upstreams.iter().map(|upstream| upstream.backends.len());
@@ -71,7 +96,7 @@ impl Running {
 
     /// Binds and opens what is new, then publishes everything at once, then accepts. What cannot
     /// change stays as it is, with a warning.
-    fn publish(&mut self, mut loaded: Config) -> Result<(), Refused> {
+    fn publish(&mut self, mut loaded: Config) -> Result<Reloaded, Refused> {
         let workers = NonZeroUsize::new(self.shared.workers().len()).unwrap_or(NonZeroUsize::MIN);
         let specs = listener_specs(&loaded);
         let bound = Bound::new(&specs, &self.listeners.are_open(&specs), workers)?;
@@ -91,26 +116,39 @@ impl Running {
         warn_of_limit(&loaded.connections, &self.shared.open_files);
         let per_client_limit = loaded.connections.per_client_limit;
         self.shared.clients.limit_to(per_client_limit);
-        begin(&loaded, &mut self.listeners, &mut self.upstreams, bound);
+        self.config = loaded;
+        self.give_way();
+        let (listeners, upstreams) = (&mut self.listeners, &mut self.upstreams);
+        begin(
+            &self.config,
+            &self.overrides.all,
+            listeners,
+            upstreams,
+            bound,
+        );
         if let Some(log) = log {
             self.access_logs.switch(log);
         }
-        self.admin_settings.set(&loaded);
-        self.config = loaded;
-        Ok(())
+        self.admin_settings.set(&self.config);
+        self.admin_settings.set_overrides(&self.overrides.all);
+        Ok(Reloaded {
+            warnings: self.config.warnings.clone(),
+            need_restart: fixed,
+        })
     }
 }
 
 /// Publishes a configuration whose new listeners are bound.
 pub(super) fn begin(
     config: &Config,
+    overrides: &BackendOverrides,
     listeners: &mut Listeners,
     upstreams: &mut Upstreams,
     bound: Bound,
 ) {
     let specs = listener_specs(config);
     let settings = listeners.settings(&specs, &config.http);
-    let configured = upstreams.configured(&config.upstreams, config.ttl_max);
+    let configured = upstreams.configured(&overrides.applied_to(&config.upstreams), config.ttl_max);
     upstreams.publish_configured(config, settings, configured);
     listeners.open(bound, &specs);
 }

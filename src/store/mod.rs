@@ -18,6 +18,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, any::AnyPoolOptions};
 use crate::config::Database;
 
 pub mod audit;
+mod backend_overrides;
 pub mod changes;
 pub mod clients;
 pub mod migrations;

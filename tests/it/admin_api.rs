@@ -5,44 +5,9 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{FakeBackend, TestApp, eventually, http1};
-
-/// An answer of the API.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: Value,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines();
-        lines.find_map(|line| line.strip_prefix(&format!("{name}: ")))
-    }
-}
-
-/// Sends a request with whatever headers.
-async fn send(admin: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-    let host = match headers.contains("Host:") {
-        true => String::new(),
-        false => format!("Host: {admin}\r\n"),
-    };
-    let length = match body.is_empty() && method == "GET" {
-        true => String::new(),
-        false => format!("Content-Length: {}\r\n", body.len()),
-    };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\n{host}{headers}{length}Connection: close\r\n\r\n{body}"
-    );
-    let (head, body) = http1(admin, &request).await;
-    let status = head[9..12].parse().unwrap();
-    // The middleware's own refusals are text.
-    let body = serde_json::from_str(&body).unwrap_or(Value::String(body));
-    Answer { status, head, body }
-}
-
-const JSON: &str = "Content-Type: application/json\r\n";
+use crate::support::{
+    AdminAnswer as Answer, FakeBackend, JSON, TestApp, admin as send, eventually, http1,
+};
 
 struct Api {
     app: TestApp,
@@ -599,7 +564,9 @@ async fn the_document_describes_what_is_there() {
     for (path, methods) in document.body["paths"].as_object().unwrap() {
         let path = path
             .replace("{client_id}", "none")
-            .replace("{key_id}", "none");
+            .replace("{key_id}", "none")
+            .replace("{upstream}", "none")
+            .replace("{backend}", "none");
         for (method, operation) in methods.as_object().unwrap() {
             let method = method.to_uppercase();
             let answer = match &*method {
@@ -614,5 +581,5 @@ async fn the_document_describes_what_is_there() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 10);
+    assert_eq!(operations, 14);
 }

@@ -13,6 +13,7 @@ mod access_log;
 mod access_log_lines;
 mod admin;
 mod admin_api;
+mod admin_backends;
 mod backend_connections;
 mod balancer;
 mod balancer_limits;

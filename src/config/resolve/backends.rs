@@ -31,11 +31,7 @@ const WEIGHT: Key<Whole<NonZeroU16>> = Key::new(
 );
 const STATE: Key<Choice<AdminState>> = Key::new(
     "state",
-    Choice(&[
-        ("enabled", AdminState::Enabled),
-        ("draining", AdminState::Draining),
-        ("disabled", AdminState::Disabled),
-    ]),
+    Choice(&AdminState::WORDS),
     "enabled",
     "`draining` finishes the requests that it has and gets no new ones, `disabled` is not even checked",
 );

@@ -25,7 +25,7 @@ use tokio::{
 use tower_service::Service as _;
 
 use crate::{
-    control::{AccessLogs, metrics},
+    control::{AccessLogs, metrics, operations::Operations},
     net::{AcceptPause, AcceptRetry, accept_retry},
     shutdown::PhaseReceiver,
     state::Shared,
@@ -49,11 +49,20 @@ pub(super) struct Admin {
     registry: Arc<Registry>,
     shared: Arc<Shared>,
     phase: PhaseReceiver,
-    store: Option<Store>,
-    /// Tells the task that follows the database of a change that was made here.
-    clients_changed: Arc<Notify>,
+    changes: AdminChanges,
     /// Requests of the API at a time.
     calls: Arc<Semaphore>,
+}
+
+/// Where changes go.
+#[derive(Clone, Debug)]
+pub(super) struct AdminChanges {
+    /// The database, if there is one.
+    pub(super) store: Option<Store>,
+    /// Tells the task that follows the database of a change that was made here.
+    pub(super) clients_changed: Arc<Notify>,
+    /// Takes what is asked of the running process to it.
+    pub(super) operations: Operations,
 }
 
 impl Admin {
@@ -62,16 +71,14 @@ impl Admin {
         shared: Arc<Shared>,
         phase: PhaseReceiver,
         access_logs: AccessLogs,
-        store: Option<Store>,
-        clients_changed: Arc<Notify>,
+        changes: AdminChanges,
     ) -> Self {
         Self {
             settings,
             registry: Arc::new(metrics::registry(Arc::clone(&shared), access_logs)),
             shared,
             phase,
-            store,
-            clients_changed,
+            changes,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
         }
     }

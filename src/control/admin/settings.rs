@@ -11,12 +11,16 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use axum::http::{Uri, uri::Authority};
 
-use crate::config::{Config, Token};
+use crate::config::{BackendOverrides, Config, Token};
 
 /// What a reload changes of the admin listener.
 #[derive(Debug)]
 pub(in crate::control) struct AdminSettings {
     access: ArcSwap<Access>,
+    /// What the file wants.
+    config: ArcSwap<Config>,
+    /// What operators want beside it.
+    overrides: ArcSwap<BackendOverrides>,
     stop_seconds_max: AtomicU64,
 }
 
@@ -35,14 +39,31 @@ impl AdminSettings {
     pub(in crate::control) fn new(config: &Config) -> Self {
         Self {
             access: ArcSwap::from_pointee(Access::new(config)),
+            config: ArcSwap::from_pointee(config.clone()),
+            overrides: ArcSwap::default(),
             stop_seconds_max: AtomicU64::new(stop_seconds_max(config)),
         }
     }
 
     pub(in crate::control) fn set(&self, config: &Config) {
         self.access.store(Arc::new(Access::new(config)));
+        self.config.store(Arc::new(config.clone()));
         self.stop_seconds_max
             .store(stop_seconds_max(config), Ordering::Relaxed);
+    }
+
+    pub(in crate::control) fn set_overrides(&self, overrides: &BackendOverrides) {
+        self.overrides.store(Arc::new(overrides.clone()));
+    }
+
+    /// What the file wants.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// What operators want beside it.
+    pub(super) fn overrides(&self) -> Arc<BackendOverrides> {
+        self.overrides.load_full()
     }
 
     pub(super) fn access(&self) -> Guard<Arc<Access>> {

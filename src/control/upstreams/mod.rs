@@ -202,6 +202,13 @@ impl Upstreams {
         self.publish_snapshot(snapshot.after(&before, rate_limits.slots()));
     }
 
+    /// Publishes upstreams with other weights or states.
+    pub(super) fn publish_upstreams(&mut self, configs: &[config::Upstream], ttl_max: Duration) {
+        let upstreams = self.configured(configs, ttl_max);
+        let current = self.shared.snapshot.load_full();
+        self.replace(&current, upstreams);
+    }
+
     /// Publishes other registered clients.
     pub(super) fn publish_clients(&self, clients: Vec<Client>) {
         let before = self.shared.snapshot.load_full();

@@ -1,5 +1,6 @@
 //! What the tests drive Weir with.
 
+mod admin;
 mod app;
 mod fake_backend;
 mod gate;
@@ -19,6 +20,7 @@ mod strict_http1;
 mod table;
 mod tls_front;
 
+pub use admin::{AdminAnswer, JSON, admin};
 pub use app::{TestApp, error_message, eventually, http1, metric, yaml};
 pub use fake_backend::{FakeBackend, Script, ok};
 pub use gate::gated;

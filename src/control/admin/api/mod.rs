@@ -1,7 +1,5 @@
 //! The admin API: `/api/v1`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::{
     Router,
     body::Bytes,
@@ -15,9 +13,12 @@ use tokio::time::{Duration, timeout};
 use utoipa::OpenApi;
 
 use crate::{
-    control::admin::{
-        Admin,
-        problem::{FieldError, Problem},
+    control::{
+        admin::{
+            Admin,
+            problem::{FieldError, Problem},
+        },
+        operations::now_ms,
     },
     store::{Store, StoreError, audit::Actor, clients::Change},
 };
@@ -27,13 +28,15 @@ mod client_body;
 mod clients;
 mod conditions;
 mod keys;
+mod reload;
+mod upstreams;
 
 /// The document of the API.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Weir's admin API",
-        description = "Registered clients, their limits and keys, and the record of changes. Changes need `Authorization: Bearer TOKEN` where a token is set.",
+        description = "Registered clients, their limits and keys, backends, reloads, and the record of changes. Changes need `Authorization: Bearer TOKEN` where a token is set.",
         license(name = "MIT OR Apache-2.0"),
     ),
     paths(
@@ -47,6 +50,10 @@ mod keys;
         keys::add,
         keys::remove,
         audit::list,
+        upstreams::list,
+        upstreams::patch,
+        upstreams::overrides,
+        reload::reload,
     ),
     components(schemas(Problem, FieldError))
 )]
@@ -73,6 +80,13 @@ pub(super) fn router() -> Router<Admin> {
             axum::routing::delete(keys::remove),
         )
         .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/upstreams", get(upstreams::list))
+        .route(
+            "/api/v1/upstreams/{upstream}/backends/{backend}",
+            axum::routing::patch(upstreams::patch),
+        )
+        .route("/api/v1/overrides", get(upstreams::overrides))
+        .route("/api/v1/reload", axum::routing::post(reload::reload))
         .route("/api/{*path}", axum::routing::any(unknown))
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -95,7 +109,7 @@ async fn wrong_method() -> Problem {
 impl Admin {
     /// The database, if there is one.
     fn store(&self) -> Result<&Store, Problem> {
-        self.store.as_ref().ok_or_else(|| {
+        self.changes.store.as_ref().ok_or_else(|| {
             let detail = "no database is configured: set DATABASE_URL, or `database:` in the file";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         })
@@ -103,7 +117,7 @@ impl Admin {
 
     /// Has other clients published at once.
     fn publish_clients(&self) {
-        self.clients_changed.notify_one();
+        self.changes.clients_changed.notify_one();
     }
 }
 
@@ -118,12 +132,9 @@ async fn ask<T, E: Into<Problem>>(
 }
 
 fn change(actor: &Actor) -> Change<'_> {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     Change {
         actor,
-        now_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        now_ms: now_ms(),
     }
 }
 

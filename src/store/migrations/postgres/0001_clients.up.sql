@@ -36,6 +36,19 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_by_subject ON audit (subject, id);
 
+-- Weights and states of backends that were changed while a process ran, each with the file's value.
+CREATE TABLE backend_overrides (
+    upstream    TEXT NOT NULL,
+    backend     TEXT NOT NULL,
+    weight      BIGINT CHECK (weight BETWEEN 1 AND 1000),
+    file_weight BIGINT CHECK (file_weight BETWEEN 1 AND 1000),
+    state       TEXT CHECK (state IN ('enabled', 'draining', 'disabled')),
+    file_state  TEXT CHECK (file_state IN ('enabled', 'draining', 'disabled')),
+    -- When the file's values return, in milliseconds since 1970.
+    until_ms    BIGINT,
+    PRIMARY KEY (upstream, backend)
+);
+
 -- The oldest version of Weir's schema that a program must know to use this database.
 CREATE TABLE weir_schema (min_reader BIGINT NOT NULL);
 INSERT INTO weir_schema VALUES (1);
@@ -61,4 +74,6 @@ CREATE TRIGGER clients_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON c
 CREATE TRIGGER client_networks_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON client_networks
     FOR EACH STATEMENT EXECUTE FUNCTION weir_clients_changed();
 CREATE TRIGGER client_keys_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON client_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION weir_clients_changed();
+CREATE TRIGGER backend_overrides_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON backend_overrides
     FOR EACH STATEMENT EXECUTE FUNCTION weir_clients_changed();

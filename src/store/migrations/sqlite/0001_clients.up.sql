@@ -36,6 +36,19 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_by_subject ON audit (subject, id);
 
+-- Weights and states of backends that were changed while a process ran, each with the file's value.
+CREATE TABLE backend_overrides (
+    upstream    TEXT NOT NULL,
+    backend     TEXT NOT NULL,
+    weight      INTEGER CHECK (weight BETWEEN 1 AND 1000),
+    file_weight INTEGER CHECK (file_weight BETWEEN 1 AND 1000),
+    state       TEXT CHECK (state IN ('enabled', 'draining', 'disabled')),
+    file_state  TEXT CHECK (file_state IN ('enabled', 'draining', 'disabled')),
+    -- When the file's values return, in milliseconds since 1970.
+    until_ms    INTEGER,
+    PRIMARY KEY (upstream, backend)
+) STRICT;
+
 -- The oldest version of Weir's schema that a program must know to use this database.
 CREATE TABLE weir_schema (min_reader INTEGER NOT NULL) STRICT;
 INSERT INTO weir_schema VALUES (1);
