@@ -7,8 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, runtime, time::timeout};
@@ -34,12 +34,47 @@ pub fn check_ready(admin: SocketAddr) -> Result<(), AdminError> {
 pub fn status(admin: SocketAddr) -> Result<Status, AdminError> {
     ask(async {
         let response = refuse_failures(get(reachable(admin), "/status").await?)?;
-        let body = Limited::new(response.into_body(), STATUS_BYTES_MAX)
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
             .collect()
             .await;
         let body = body.map_err(|error| AdminError::Unreadable(error.to_string()))?;
         serde_json::from_slice(&body.to_bytes())
             .map_err(|error| AdminError::Unreadable(error.to_string()))
+    })
+}
+
+/// Sends a request of the admin API, and reads its answer.
+///
+/// # Errors
+///
+/// When there is no answer, or a longer one than any of the API.
+pub fn call(
+    admin: SocketAddr,
+    method: &Method,
+    path_and_query: &str,
+    token: Option<&str>,
+    body: Option<&serde_json::Value>,
+) -> Result<(StatusCode, Bytes), AdminError> {
+    let admin = reachable(admin);
+    let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+    let request = Request::builder()
+        .method(method)
+        .uri(path_and_query)
+        .header(header::HOST, admin.to_string())
+        .header(header::CONTENT_TYPE, "application/json");
+    let request = match token {
+        Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+        None => request,
+    };
+    let request = request.body(Full::new(body)).map_err(io::Error::other)?;
+    ask(async {
+        let response = send(admin, request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await;
+        let body = body.map_err(|error| AdminError::Unreadable(error.to_string()))?;
+        Ok((status, body.to_bytes()))
     })
 }
 
@@ -64,12 +99,19 @@ fn refuse_failures(response: Response<Incoming>) -> Result<Response<Incoming>, A
 ///
 /// When the connection cannot be made or breaks.
 pub async fn get(addr: SocketAddr, path_and_query: &str) -> Result<Response<Incoming>, AdminError> {
-    let stream = TcpStream::connect(addr).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path_and_query)
         .header(header::HOST, addr.to_string())
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(Bytes::new()))
         .map_err(io::Error::other)?;
+    send(addr, request).await
+}
+
+async fn send(
+    addr: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, AdminError> {
+    let stream = TcpStream::connect(addr).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the response: on the error of either, or when its body is read or dropped.
     tokio::spawn(connection);
     Ok(sender.send_request(request).await?)
@@ -109,5 +151,5 @@ pub enum AdminError {
 
 /// Below the usual timeouts of container health checks.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Far above what a status takes.
-const STATUS_BYTES_MAX: usize = 64 * 1024;
+/// Far above what a page of the API takes.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;

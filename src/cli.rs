@@ -5,7 +5,13 @@ use std::net::SocketAddr;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{backend::TestBackend, check::CheckFormat, config::Flags, migrate::Direction};
+use crate::{
+    api_commands::{ClientsCommand, ExplainArguments},
+    backend::TestBackend,
+    check::CheckFormat,
+    config::Flags,
+    migrate::Direction,
+};
 
 /// A video traffic router: nine calls in ten to the CDN, every tenth to the origin.
 #[derive(Debug, Parser)]
@@ -66,10 +72,22 @@ pub enum Command {
     Stop(Flags),
     /// Exit with 0 if the running process is ready for traffic
     Healthcheck(Flags),
+    /// Show or change registered clients in the running process
+    #[command(subcommand)]
+    Clients(ClientsCommand),
+    /// Tell what a redirect call or a request would get from the running process, and why
+    Explain {
+        /// What to explain
+        #[command(flatten)]
+        arguments: ExplainArguments,
+        /// Settings that win over the environment and the file.
+        #[command(flatten)]
+        flags: Flags,
+    },
     /// Bring the schema of the clients' database to a version
     Migrate {
         /// Where to bring it
-        #[command(subcommand)]
+        #[arg(value_enum)]
         direction: Direction,
         /// Settings that win over the environment and the file.
         #[command(flatten)]
@@ -96,10 +114,12 @@ impl Command {
             Self::Serve(flags)
             | Self::Demo { flags, .. }
             | Self::Check { flags, .. }
+            | Self::Explain { flags, .. }
             | Self::Migrate { flags, .. }
             | Self::Reload(flags)
             | Self::Stop(flags)
             | Self::Healthcheck(flags) => Some(flags),
+            Self::Clients(command) => Some(command.flags()),
             Self::Backend(_) | Self::Config(_) | Self::Completions { .. } | Self::Man => None,
         }
     }

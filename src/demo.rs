@@ -3,17 +3,21 @@
 use std::{
     io::{self, Write as _},
     net::SocketAddr,
+    sync::Arc,
     thread,
 };
 
 use http::header;
+use tempfile::TempDir;
 use tokio::runtime;
 
 use crate::{
     admin_client::{AdminError, get, reachable},
     app::App,
     backend::TestBackend,
-    config::{BackendAddr, Config, Environment, Flags, Http, Scheme, Upstream, WeightedBackend},
+    config::{
+        BackendAddr, Config, Database, Environment, Flags, Http, Scheme, Upstream, WeightedBackend,
+    },
     route::{Route, Router},
 };
 
@@ -33,6 +37,8 @@ pub fn flags(flags: Flags, environment: &Environment) -> Flags {
 pub struct Balancer {
     http: Http,
     upstream: Upstream,
+    /// Holds the database of clients. Removed at the end.
+    directory: Arc<TempDir>,
 }
 
 impl Balancer {
@@ -60,16 +66,22 @@ impl Balancer {
         let upstream = Upstream::new("app", backends);
         let router = Router::new(vec![Route::everything_to(0)]);
         let http = Http::new(listen, router);
-        Ok(Self { http, upstream })
+        Ok(Self {
+            http,
+            upstream,
+            directory: Arc::new(tempfile::tempdir()?),
+        })
     }
 
-    /// Adds the balancer to a configuration that has none of its own.
+    /// Adds the balancer to a configuration that has none of its own, and a database of clients.
     #[must_use]
     pub fn added_to(&self, mut config: Config) -> Config {
         if config.http.is_empty() && config.upstreams.is_empty() {
             config.http.push(self.http.clone());
             config.upstreams.push(self.upstream.clone());
         }
+        let in_directory = || Database::Sqlite(self.directory.path().join("weir.db"));
+        config.database.get_or_insert_with(in_directory);
         config
     }
 }
@@ -135,7 +147,10 @@ fn text(
          Ask it yourself:\n\n  \
          curl -i 'http://{redirect}/redirect?video={VIDEO}'\n  \
          grpcurl -plaintext -d '{{\"video\":\"{VIDEO}\"}}' {redirect} loadBalancer.loadBalancer/Redirect\n\
-         {balancer}  curl http://{admin}/metrics\n\nCtrl-C stops it.\n\n"
+         {balancer}  curl http://{admin}/metrics\n  \
+         curl -X POST http://{admin}/api/v1/clients -H 'Content-Type: application/json' \
+         -d '{{\"client_id\":\"127.0.0.1\",\"capacity\":3,\"rate_per_sec\":1}}'   (a limit for yourself)\n  \
+         curl '{admin}/api/v1/explain?video={VIDEO}'\n\nCtrl-C stops it.\n\n"
     )
 }
 

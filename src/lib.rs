@@ -38,6 +38,8 @@ pub mod backend;
 pub mod check;
 pub mod migrate;
 
-pub mod cli;
+pub mod api_commands;
 pub mod demo;
 pub mod operate;
+
+pub mod cli;

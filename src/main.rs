@@ -14,6 +14,7 @@ use clap_complete::Shell;
 use tokio::sync::mpsc;
 use weir::{
     admin_client,
+    api_commands::{Api, ApiError},
     app::App,
     backend::TestBackend,
     check::{self, CheckFormat},
@@ -64,6 +65,13 @@ fn main() -> ExitCode {
             operate(Config::admin_listen(&flags, &environment), operate::reload)
         }
         Command::Stop(flags) => operate(Config::admin_listen(&flags, &environment), operate::stop),
+        Command::Clients(mut command) => {
+            let flags = command.flags().clone();
+            ask_api(&flags, &environment, |api| api.clients(&command))
+        }
+        Command::Explain { arguments, flags } => {
+            ask_api(&flags, &environment, |api| api.explain(&arguments))
+        }
         Command::Migrate { direction, flags } => {
             let database = Config::database(&flags, &environment);
             match migrate::run(direction, database) {
@@ -98,6 +106,26 @@ fn check(flags: &Flags, environment: &Environment, format: CheckFormat) -> ExitC
 }
 
 /// Does something with the running process.
+/// Runs a command on the admin API of the running process.
+fn ask_api(
+    flags: &Flags,
+    environment: &Environment,
+    act: impl FnOnce(&Api) -> Result<(), ApiError>,
+) -> ExitCode {
+    let token = match environment.admin_token() {
+        Ok(token) => token,
+        Err(error) => {
+            return fail(
+                USAGE_OR_CONFIG,
+                &format!("error: WEIR_ADMIN_TOKEN_FILE: {error}"),
+            );
+        }
+    };
+    operate(Config::admin_listen(flags, environment), |admin| {
+        act(&Api { admin, token })
+    })
+}
+
 fn operate<E: Display>(
     admin: Result<SocketAddr, ConfigErrors>,
     act: impl FnOnce(SocketAddr) -> Result<(), E>,
@@ -155,6 +183,8 @@ fn run_demo(http_listen: SocketAddr, flags: Flags, environment: Environment) -> 
             );
         }
     };
+    // Its directory is there until the end.
+    let _kept = balancer.clone();
     let (flags, settings) = (demo::flags(flags, &environment), environment.clone());
     let load = move || Config::load(&flags, &settings).map(|config| balancer.added_to(config));
     let loader = Loader {

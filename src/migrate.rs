@@ -5,7 +5,6 @@ use std::{
     io::{self, Write as _},
 };
 
-use clap::Subcommand;
 use tokio::runtime;
 
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
 };
 
 /// Where to bring the schema.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Subcommand)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum Direction {
     /// Apply every version that is missing
     Up,

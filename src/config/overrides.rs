@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::config::small_file;
+
 /// Flags that every command which needs a configuration takes.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
@@ -141,6 +143,23 @@ impl Environment {
         let given = Setting::ALL.map(Setting::variable).into_iter();
         let given = given.filter(|name| self.variable(name).is_some());
         path.into_iter().chain(given).collect()
+    }
+
+    /// The admin API's token, for commands that make changes: the variable, or the content of the file
+    /// that another one names.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn admin_token(&self) -> Result<Option<String>, std::io::Error> {
+        if let Some(token) = self.variable(Setting::AdminToken.variable()) {
+            return Ok(Some(token.to_owned()));
+        }
+        let Some(file) = self.variable(Setting::AdminTokenFile.variable()) else {
+            return Ok(None);
+        };
+        let content = small_file::read(file)?;
+        Ok(Some(String::from_utf8_lossy(&content).trim().to_owned()))
     }
 
     /// A variable.

@@ -5,7 +5,10 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Duration, timeout},
+};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
@@ -114,9 +117,9 @@ impl ControlPlane {
             let clients_changed = Arc::clone(&clients_changed);
             let (sync, followed) =
                 ClientSync::new(store, Arc::clone(&self.shared), clients_changed);
-            tokio::spawn(sync.run());
-            followed
+            (tokio::spawn(sync.run()), followed)
         });
+        let (sync, followed) = followed.unzip();
         let (operations, asked) = mpsc::channel(OPERATIONS_MAX);
         let admin = Admin::new(
             Arc::clone(&admin_settings),
@@ -137,7 +140,7 @@ impl ControlPlane {
             upstreams: self.upstreams,
             access_logs: self.access_logs,
             admin_settings,
-            overrides: RunningOverrides::kept_in(store),
+            overrides: RunningOverrides::kept_in(store.clone()),
             waiting: Vec::new(),
         };
         let mut asking = Asking {
@@ -149,6 +152,11 @@ impl ControlPlane {
         follow(&mut running, self.loader, &mut asking).await?;
         let report = stop(&mut running, asking, &self.health, &self.phase).await;
         admin.abort();
+        if let (Some(sync), Some(store)) = (sync, store) {
+            sync.abort();
+            // So that an SQLite file is whole by itself.
+            let _closed_or_elapsed = timeout(CLOSE_TIME_MAX, store.close()).await;
+        }
         Ok(report)
     }
 }
@@ -329,3 +337,4 @@ fn is_ready(phase: Phase, shared: &Shared) -> bool {
 
 /// Operations that wait for the loop.
 const OPERATIONS_MAX: usize = 16;
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);

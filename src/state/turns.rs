@@ -17,4 +17,9 @@ impl Turns {
     pub fn take(&self) -> u64 {
         self.taken.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
+
+    /// The turn that comes next, without taking it.
+    pub fn next(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed).wrapping_add(1)
+    }
 }

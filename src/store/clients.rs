@@ -169,7 +169,8 @@ impl Store {
         find(&mut *self.pool().acquire().await?, id, "").await
     }
 
-    /// Makes a client what it is to be, and records that. `key` is its first, if it gets one.
+    /// Makes a client what it is to be, and records that. `key` is its first, if it is new and gets
+    /// one.
     ///
     /// # Errors
     ///
@@ -206,7 +207,7 @@ impl Store {
             false => error.into(),
         })?;
         put_networks(&mut transaction, spec).await?;
-        if let Some(key) = key {
+        if let Some(key) = key.filter(|_key| old.is_none()) {
             insert_key(&mut transaction, &spec.client_id, key, change.now_ms).await?;
         }
         let client = reread(&mut transaction, &spec.client_id).await?;

@@ -581,5 +581,5 @@ async fn the_document_describes_what_is_there() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 14);
+    assert_eq!(operations, 15);
 }

@@ -14,7 +14,8 @@ const TIERS: &[&[&str]] = &[
     &["listener", "net", "proto", "shutdown", "telemetry"],
     &["data", "control"],
     &["app", "backend", "admin_client", "check", "migrate"],
-    &["cli", "demo", "operate"],
+    &["api_commands", "demo", "operate"],
+    &["cli"],
 ];
 
 /// The tiers inside the data plane.

@@ -226,6 +226,34 @@ impl Upstream {
         tried: &[usize],
         random: impl FnMut(usize) -> usize,
     ) -> Pick<'_> {
+        let turn = || self.cursor.0.fetch_add(1, Ordering::Relaxed);
+        self.pick_at(turn, key, tried, random)
+    }
+
+    /// What the next pick would come to. Changes nothing.
+    pub fn peek(&self, key: &[u8]) -> Pick<'_> {
+        self.pick_at(
+            || self.cursor.0.load(Ordering::Relaxed),
+            key,
+            &[],
+            |_below| 0,
+        )
+    }
+
+    /// The backends that take requests now.
+    pub fn available(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        let members = |index: u16| self.members.get(usize::from(index));
+        let available = self.balancer.available().filter_map(members);
+        available.map(|member| &member.backend)
+    }
+
+    fn pick_at(
+        &self,
+        turn: impl FnOnce() -> u64,
+        key: &[u8],
+        tried: &[usize],
+        random: impl FnMut(usize) -> usize,
+    ) -> Pick<'_> {
         let limit = self.settings.max_requests.map(|limit| limit.get() as usize);
         let backend = |index: u16| {
             let member = self.members.get(usize::from(index));
@@ -234,13 +262,9 @@ impl Upstream {
         let in_flight = |index| backend(index).map_or(0, |backend| backend.stats.in_flight());
         let is_tried = |index| backend(index).is_none_or(|backend| tried.contains(&backend.id));
         let is_full = |index| limit.is_some_and(|limit| in_flight(index) >= limit);
-        let picked = self.balancer.pick(
-            key,
-            || self.cursor.0.fetch_add(1, Ordering::Relaxed),
-            random,
-            in_flight,
-            |index| is_tried(index) || is_full(index),
-        );
+        let picked = self.balancer.pick(key, turn, random, in_flight, |index| {
+            is_tried(index) || is_full(index)
+        });
         match picked.and_then(backend) {
             Some(backend) => Pick::Backend(backend),
             None if self.balancer.available().any(|index| !is_tried(index)) => Pick::Busy,

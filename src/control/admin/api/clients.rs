@@ -25,10 +25,10 @@ use crate::{
         },
         problem::Problem,
     },
-    limit::ApiKey,
+    limit::{ApiKey, StoredKey},
     store::{
         audit::Actor,
-        clients::{ChangeError, Precondition, StoredClient},
+        clients::{ChangeError, ClientSpec, Precondition, StoredClient},
         parse_network,
     },
 };
@@ -111,12 +111,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let body: ClientBody = from_json(&body_text(body)?)?;
     let spec = body.spec(None)?;
-    let has_address = !spec.networks.is_empty() || parse_network(&spec.client_id).is_some();
-    let key = (!has_address).then(new_key).transpose()?;
-    let stored = key
-        .as_deref()
-        .and_then(ApiKey::parse)
-        .map(|key| key.stored());
+    let (key, stored) = first_key(&spec)?;
     let store = admin.store()?;
     let put = store.put_client(
         &spec,
@@ -156,7 +151,8 @@ pub(super) async fn show(
     Ok(shown(StatusCode::OK, client, None))
 }
 
-/// Makes a client what the body says, whether it is there or not. Its keys stay.
+/// Makes a client what the body says, whether it is there or not. Its keys stay; a new one gets
+/// a key as with `POST`.
 #[utoipa::path(put, path = "/api/v1/clients/{client_id}", params(("client_id" = String, Path)), request_body = ClientBody, responses(
     (status = 200, body = ClientView, headers(("ETag" = String))),
     (status = 201, description = "The client is new", body = ClientView, headers(("ETag" = String))),
@@ -180,9 +176,9 @@ pub(super) async fn replace(
     let body: ClientBody = from_json(&body_text(body)?)?;
     let spec = body.spec(Some(&id))?;
     let precondition = precondition(&headers);
-    let put = admin
-        .store()?
-        .put_client(&spec, None, &precondition, change(&actor));
+    let (key, stored) = first_key(&spec)?;
+    let store = admin.store()?;
+    let put = store.put_client(&spec, stored.as_ref(), &precondition, change(&actor));
     let changed = ask(put).await.map_err(|problem| match precondition {
         // Without the condition it would have been made.
         Precondition::None => problem,
@@ -196,7 +192,8 @@ pub(super) async fn replace(
     } else {
         StatusCode::OK
     };
-    Ok(shown(status, changed.client, None))
+    let key = key.filter(|_key| changed.is_new);
+    Ok(shown(status, changed.client, key))
 }
 
 /// Changes fields of a client by a merge patch (RFC 7396). `networks` is replaced as a whole.
@@ -292,6 +289,15 @@ pub(super) async fn bucket(
         refused_last_minute: registered.refusals.last_minute(now),
     };
     Ok(json(StatusCode::OK, &view))
+}
+
+/// The key of a client that would have nothing else to be known by.
+fn first_key(spec: &ClientSpec) -> Result<(Option<String>, Option<StoredKey>), Problem> {
+    let has_address = !spec.networks.is_empty() || parse_network(&spec.client_id).is_some();
+    let key = (!has_address).then(new_key).transpose()?;
+    let parsed = key.as_deref().and_then(ApiKey::parse);
+    let stored = parsed.map(|key| key.stored());
+    Ok((key, stored))
 }
 
 fn shown(status: StatusCode, client: StoredClient, api_key: Option<String>) -> Response {

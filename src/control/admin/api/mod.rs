@@ -27,6 +27,7 @@ mod audit;
 mod client_body;
 mod clients;
 mod conditions;
+mod explain;
 mod keys;
 mod reload;
 mod upstreams;
@@ -54,6 +55,7 @@ mod upstreams;
         upstreams::patch,
         upstreams::overrides,
         reload::reload,
+        explain::explain,
     ),
     components(schemas(Problem, FieldError))
 )]
@@ -86,6 +88,7 @@ pub(super) fn router() -> Router<Admin> {
             axum::routing::patch(upstreams::patch),
         )
         .route("/api/v1/overrides", get(upstreams::overrides))
+        .route("/api/v1/explain", get(explain::explain))
         .route("/api/v1/reload", axum::routing::post(reload::reload))
         .route("/api/{*path}", axum::routing::any(unknown))
         .method_not_allowed_fallback(wrong_method)
