@@ -4,7 +4,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 RUN mkdir -p src benches/side_by_side \
- && echo 'fn main() {}' | tee src/main.rs benches/redirect_rule.rs >benches/side_by_side/main.rs \
+ && echo 'fn main() {}' | tee src/main.rs benches/redirect_rule.rs benches/rate_limit.rs >benches/side_by_side/main.rs \
  && touch src/lib.rs
 # Linked statically, so the image needs no libc. A named target keeps build scripts out of that.
 ENV RUSTFLAGS="-C target-feature=+crt-static"

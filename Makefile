@@ -1,5 +1,5 @@
 # What CI runs, one target each. `make check` is all of it but the conformance and load runs.
-.PHONY: build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up migrate-up migrate-down migrate-status deny soak mutants fresh-build
+.PHONY: loom build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up migrate-up migrate-down migrate-status deny soak mutants fresh-build
 
 CARGO ?= cargo
 
@@ -17,6 +17,7 @@ check: fmt clippy test doc fuzz-smoke
 fmt:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path loom/Cargo.toml --check
 
 clippy:
 	$(CARGO) clippy --all-targets --locked -- -D warnings
@@ -76,7 +77,7 @@ fresh-build:
 	@rm -rf target/fresh
 
 bench:
-	$(CARGO) bench --bench redirect_rule
+	$(CARGO) bench --bench redirect_rule --bench rate_limit
 
 # ROWS="http1 idle" for some of the tables, WEIR=/path for another binary, ROUNDS and SECONDS for how long.
 bench-side-by-side:
@@ -93,3 +94,7 @@ migrate-up migrate-down migrate-status: migrate-%:
 
 docker-up:
 	docker compose up --build
+
+# Every order of steps that the memory model allows, of threads that take from one token bucket.
+loom:
+	RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 $(CARGO) test --release --locked --manifest-path loom/Cargo.toml --target-dir target/loom

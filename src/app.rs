@@ -13,7 +13,7 @@ use tokio::{runtime, sync::mpsc};
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
 use crate::{
-    config::Config,
+    config::{Checked, Config, Effective},
     control::{
         self, AccessLogError, AccessLogs, Bound, Command, ControlPlane, DrainReport, Listeners,
         Loader, ServiceKind, WorkerDied, listener_specs,
@@ -32,6 +32,8 @@ use crate::{
 #[derive(Debug)]
 pub struct App {
     config: Config,
+    /// The keys of the configuration that have a value.
+    settings: Vec<Effective>,
     listeners: Bound,
     access_logs: AccessLogs,
     admin_listener: TcpListener,
@@ -45,7 +47,10 @@ impl App {
     /// # Errors
     ///
     /// The first address that cannot be bound, or file that cannot be opened.
-    pub fn build(config: Config) -> Result<Self, BuildError> {
+    pub fn build(checked: Checked) -> Result<Self, BuildError> {
+        let Checked {
+            config, settings, ..
+        } = checked;
         let open_files = OpenFiles::within(net::raise_open_files_limit());
         control::warn_of_limit(&config.connections, &open_files);
         let workers = config.workers.unwrap_or_else(net::usable_cores);
@@ -54,6 +59,7 @@ impl App {
         let admin_listener = net::bind("the admin listener", config.admin.listen)?;
         Ok(Self {
             config,
+            settings,
             listeners,
             access_logs,
             admin_listener,
@@ -140,6 +146,7 @@ impl App {
 
         let control = ControlPlane {
             config: self.config,
+            settings: self.settings,
             shared: Arc::clone(&shared),
             admin_listener: self.admin_listener,
             health,

@@ -80,11 +80,7 @@ fn object(
     let settings = checked.iter().flat_map(|checked| &checked.settings);
     let settings: Vec<Json> = settings
         .map(|setting| {
-            let path = match setting.section.as_str() {
-                "" => setting.key.to_owned(),
-                section => format!("{section}.{}", setting.key),
-            };
-            json!({ "key": path, "value": setting.text, "is_default": setting.is_default })
+            json!({ "key": setting.path(), "value": setting.text, "is_default": setting.is_default() })
         })
         .collect();
     let diagnostics: Vec<Json> = diagnostics(checked).iter().map(diagnostic).collect();

@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         Command::Serve(flags) => {
             let loader = Loader {
                 file: Config::file(&flags, &environment),
-                load: Arc::new(move || Config::load(&flags, &environment)),
+                load: Arc::new(move || Config::check(&flags, &environment)),
             };
             serve(loader, warn_of_the_example)
         }
@@ -186,7 +186,11 @@ fn run_demo(http_listen: SocketAddr, flags: Flags, environment: Environment) -> 
     // Its directory is there until the end.
     let _kept = balancer.clone();
     let (flags, settings) = (demo::flags(flags, &environment), environment.clone());
-    let load = move || Config::load(&flags, &settings).map(|config| balancer.added_to(config));
+    let load = move || {
+        let mut checked = Config::check(&flags, &settings)?;
+        checked.config = balancer.added_to(checked.config);
+        Ok(checked)
+    };
     let loader = Loader {
         load: Arc::new(load),
         file: None,
@@ -195,17 +199,17 @@ fn run_demo(http_listen: SocketAddr, flags: Flags, environment: Environment) -> 
 }
 
 fn serve(loader: Loader, built: impl FnOnce(&App)) -> ExitCode {
-    let config = match (loader.load)() {
-        Ok(config) => config,
+    let checked = match (loader.load)() {
+        Ok(checked) => checked,
         Err(errors) => return fail(USAGE_OR_CONFIG, &errors),
     };
-    let _log = telemetry::init_logging(&config.log);
-    control::show_warnings(&config);
+    let _log = telemetry::init_logging(&checked.config.log);
+    control::show_warnings(&checked.config);
     let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
     if let Err(error) = signals::listen(command_sender) {
         return fail(INTERNAL, &format!("error: cannot handle signals: {error}"));
     }
-    let app = match App::build(config) {
+    let app = match App::build(checked) {
         Ok(app) => app,
         Err(error) => return fail(USAGE_OR_CONFIG, &format!("error: {error}")),
     };

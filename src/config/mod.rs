@@ -55,6 +55,7 @@ pub use database::Database;
 pub use diagnostic::{ConfigErrors, Diagnostic, Place, Severity};
 pub use http::{Http, loopback};
 pub use overrides::{Environment, Flags};
+pub use reading::{Effective, Source};
 pub use reference::reference;
 pub use schema::schema;
 pub use summary::Checked;

@@ -29,8 +29,37 @@ pub struct Effective {
     pub key: &'static str,
     /// Its value, as the file would have it.
     pub text: String,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// Nobody wrote it.
+    Default,
+    /// The file, in this line, counted from 1.
+    File {
+        /// The line.
+        line: usize,
+    },
+    /// A flag or an environment variable, named as the operator writes it.
+    Setting(&'static str),
+}
+
+impl Effective {
     /// Whether nobody wrote it.
-    pub is_default: bool,
+    pub fn is_default(&self) -> bool {
+        self.source == Source::Default
+    }
+
+    /// The key with its section, such as `drain.timeout`.
+    pub fn path(&self) -> String {
+        match self.section.as_str() {
+            "" => self.key.to_owned(),
+            section => format!("{section}.{}", self.key),
+        }
+    }
 }
 
 impl<'a> Reading<'a> {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::config::{Config, HealthCheck, Http, Probe, Upstream, reading::Effective};
 
 /// A checked configuration. Its `Display` shows what would run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checked {
     /// The configuration.
     pub config: Config,
@@ -58,7 +58,7 @@ impl Checked {
                 Some(_) | None => "  ".to_owned(),
             };
             for setting in section {
-                let mark = if setting.is_default { "*" } else { "" };
+                let mark = if setting.is_default() { "*" } else { "" };
                 let text = match setting.text.as_str() {
                     "" => "\"\"",
                     text => text,

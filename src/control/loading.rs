@@ -8,13 +8,13 @@ use tokio::{
     time::{Duration, Instant, timeout_at},
 };
 
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Checked, ConfigErrors};
 
 /// Reads the configuration, from wherever it came.
 #[derive(Clone)]
 pub struct Loader {
     /// Reads it. May block.
-    pub load: Arc<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>,
+    pub load: Arc<dyn Fn() -> Result<Checked, ConfigErrors> + Send + Sync>,
     /// The file, if there is one. A change of it is a reload.
     pub file: Option<PathBuf>,
 }
@@ -27,7 +27,7 @@ impl Loader {
             .is_none_or(|file| fs::metadata(file).is_ok_and(|metadata| metadata.is_file()))
     }
 
-    fn read(&self) -> Result<Config, LoadError> {
+    fn read(&self) -> Result<Checked, LoadError> {
         let Some(file) = &self.file else {
             return Ok((self.load)()?);
         };
@@ -82,7 +82,7 @@ pub(super) struct Loading {
     loader: Loader,
     read: Option<Read>,
     /// A read that took too long. No other begins before it ends, so that there is one thread.
-    hung: Option<JoinHandle<Result<Config, LoadError>>>,
+    hung: Option<JoinHandle<Result<Checked, LoadError>>>,
     /// Whether something asked for a read while one was under way.
     again: Option<Why>,
     /// The longest that a read may take.
@@ -97,12 +97,12 @@ pub(super) struct Loaded {
     /// Which one, counted from 1.
     pub(super) number: u64,
     pub(super) why: Why,
-    pub(super) result: Result<Config, LoadError>,
+    pub(super) result: Result<Checked, LoadError>,
 }
 
 #[derive(Debug)]
 struct Read {
-    handle: JoinHandle<Result<Config, LoadError>>,
+    handle: JoinHandle<Result<Checked, LoadError>>,
     until: Instant,
     why: Why,
 }
@@ -175,7 +175,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::config::{Environment, Flags};
+    use crate::config::{Config, Environment, Flags};
 
     // Not in paused time, which stands still while a thread reads.
     #[tokio::test]
@@ -185,7 +185,7 @@ mod tests {
         let mut loading = Loading::new(Loader {
             load: Arc::new(move || {
                 let _closed = waits.lock().unwrap().recv();
-                Config::load(&Flags::default(), &Environment::default())
+                Config::check(&Flags::default(), &Environment::default())
             }),
             file: None,
         });

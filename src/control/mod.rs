@@ -12,7 +12,7 @@ use tokio::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    config::{BackendOverrides, Config},
+    config::{BackendOverrides, Config, Effective},
     proto,
     shutdown::{Phase, PhaseSender},
     state::Shared,
@@ -65,6 +65,8 @@ pub enum Command {
 pub struct ControlPlane {
     /// The configuration that is running.
     pub config: Config,
+    /// Its keys that have a value.
+    pub settings: Vec<Effective>,
     /// What all threads share.
     pub shared: Arc<Shared>,
     /// The admin listener's socket.
@@ -110,7 +112,7 @@ impl ControlPlane {
     ///
     /// When a worker dies: a fault of ours, after which the process should be replaced.
     pub async fn run(self) -> Result<DrainReport, WorkerDied> {
-        let admin_settings = Arc::new(AdminSettings::new(&self.config));
+        let admin_settings = Arc::new(AdminSettings::new(&self.config, self.settings));
         let store = open_database(&self.config, &self.shared);
         let clients_changed = Arc::new(Notify::new());
         let followed = store.clone().map(|store| {

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use tokio::sync::oneshot;
 
 use crate::{
-    config::{BackendOverrides, Config, Connections},
+    config::{BackendOverrides, Checked, Config, Connections},
     control::{
         access_logs::{self, AccessLogError, AccessLogs},
         admin::AdminSettings,
@@ -66,12 +66,12 @@ impl Running {
         let is_same = loaded
             .result
             .as_ref()
-            .is_ok_and(|config| *config == self.config);
+            .is_ok_and(|checked| checked.config == self.config);
         if is_same && loaded.why == Why::MayDiffer {
             return;
         }
         let result = loaded.result.map_err(Refused::from);
-        let result = result.and_then(|config| self.publish(config));
+        let result = result.and_then(|checked| self.publish(checked));
         match &result {
             Ok(_) => self.note_success(),
             Err(error) => {
@@ -96,7 +96,12 @@ impl Running {
 
     /// Binds and opens what is new, then publishes everything at once, then accepts. What cannot
     /// change stays as it is, with a warning.
-    fn publish(&mut self, mut loaded: Config) -> Result<Reloaded, Refused> {
+    fn publish(&mut self, checked: Checked) -> Result<Reloaded, Refused> {
+        let Checked {
+            config: mut loaded,
+            settings,
+            ..
+        } = checked;
         let workers = NonZeroUsize::new(self.shared.workers().len()).unwrap_or(NonZeroUsize::MIN);
         let specs = listener_specs(&loaded);
         let bound = Bound::new(&specs, &self.listeners.are_open(&specs), workers)?;
@@ -129,7 +134,7 @@ impl Running {
         if let Some(log) = log {
             self.access_logs.switch(log);
         }
-        self.admin_settings.set(&self.config);
+        self.admin_settings.set(&self.config, settings);
         self.admin_settings.set_overrides(&self.overrides.all);
         Ok(Reloaded {
             warnings: self.config.warnings.clone(),

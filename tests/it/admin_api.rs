@@ -581,5 +581,34 @@ async fn the_document_describes_what_is_there() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 15);
+    assert_eq!(operations, 16);
+}
+
+/// Each value with where it comes from, and no secret.
+#[tokio::test]
+async fn the_running_configuration_is_shown() {
+    let token = "0123456789abcdef";
+    let api =
+        Api::start(&format!("drain: {{ lame_duck: 0s, quiet: 50ms, timeout: 7s }}\nadmin:\n  listen: 127.0.0.1:0\n  token: \"{token}\"\n")).await;
+    let shown = api.get("/api/v1/config").await.body;
+    let setting = |key: &str| {
+        let settings = shown["settings"].as_array().unwrap();
+        settings
+            .iter()
+            .find(|setting| setting["key"] == key)
+            .unwrap()
+            .clone()
+    };
+    let timeout = setting("drain.timeout");
+    assert_eq!(
+        (&timeout["value"], &timeout["source"]),
+        (&json!("7s"), &json!("file"))
+    );
+    assert!(timeout["line"].as_u64().unwrap() > 1, "{timeout}");
+    assert_eq!(
+        setting("watch"),
+        json!({"key": "watch", "value": "true", "source": "default", "line": null})
+    );
+    assert_eq!(setting("admin.token")["value"], "***");
+    assert!(!shown.to_string().contains(token));
 }

@@ -10,7 +10,7 @@ use crate::config::{
     item::{Item, number_for_text},
     key::{self, Absent, Key, List, Named, Pairs, SectionOrOff, Table, Value, is_off},
     overrides::Override,
-    reading::{Effective, Reading},
+    reading::{Effective, Reading, Source},
 };
 
 mod keys;
@@ -194,8 +194,22 @@ impl<'a> Section<'a> {
             section: self.path.clone(),
             key: key.name,
             text: key.kind.shown(effective),
-            is_default: text.is_none(),
+            source: match text {
+                Some(_) => self.source(key),
+                None => Source::Default,
+            },
         });
+    }
+
+    /// Where the value of a key that has one comes from.
+    fn source<K>(&self, key: &Key<K>) -> Source {
+        if let Some(setting) = self.override_of(key) {
+            return Source::Setting(setting.name);
+        }
+        let line = self.node(key.name).map(|node| node.referenced.line());
+        line.map_or(Source::Default, |line| Source::File {
+            line: usize::try_from(line).unwrap_or(0),
+        })
     }
 
     /// Notes that a default is lowered or raised by another key.

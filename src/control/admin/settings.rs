@@ -11,7 +11,7 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use axum::http::{Uri, uri::Authority};
 
-use crate::config::{BackendOverrides, Config, Token};
+use crate::config::{BackendOverrides, Config, Effective, Token};
 
 /// What a reload changes of the admin listener.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(in crate::control) struct AdminSettings {
     access: ArcSwap<Access>,
     /// What the file wants.
     config: ArcSwap<Config>,
+    /// Its keys that have a value.
+    settings: ArcSwap<Vec<Effective>>,
     /// What operators want beside it.
     overrides: ArcSwap<BackendOverrides>,
     stop_seconds_max: AtomicU64,
@@ -36,8 +38,9 @@ pub(super) struct Access {
 }
 
 impl AdminSettings {
-    pub(in crate::control) fn new(config: &Config) -> Self {
+    pub(in crate::control) fn new(config: &Config, settings: Vec<Effective>) -> Self {
         Self {
+            settings: ArcSwap::from_pointee(settings),
             access: ArcSwap::from_pointee(Access::new(config)),
             config: ArcSwap::from_pointee(config.clone()),
             overrides: ArcSwap::default(),
@@ -45,7 +48,8 @@ impl AdminSettings {
         }
     }
 
-    pub(in crate::control) fn set(&self, config: &Config) {
+    pub(in crate::control) fn set(&self, config: &Config, settings: Vec<Effective>) {
+        self.settings.store(Arc::new(settings));
         self.access.store(Arc::new(Access::new(config)));
         self.config.store(Arc::new(config.clone()));
         self.stop_seconds_max
@@ -59,6 +63,11 @@ impl AdminSettings {
     /// What the file wants.
     pub(super) fn config(&self) -> Arc<Config> {
         self.config.load_full()
+    }
+
+    /// Its keys that have a value.
+    pub(super) fn settings(&self) -> Arc<Vec<Effective>> {
+        self.settings.load_full()
     }
 
     /// What operators want beside it.

@@ -63,7 +63,7 @@ impl TestApp {
             config: Some(config_file.clone()),
             ..Flags::default()
         };
-        let load = move || Config::load(&flags, &Environment::default());
+        let load = move || Config::check(&flags, &Environment::default());
         let app = App::build(load().unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
         let (redirect, admin) = (app.redirect_addr().unwrap(), app.admin_addr().unwrap());
         let (http, second_http) = (app.http_addr(0), app.http_addr(1));

@@ -27,6 +27,7 @@ mod audit;
 mod client_body;
 mod clients;
 mod conditions;
+mod config;
 mod explain;
 mod keys;
 mod reload;
@@ -56,6 +57,7 @@ mod upstreams;
         upstreams::overrides,
         reload::reload,
         explain::explain,
+        config::show,
     ),
     components(schemas(Problem, FieldError))
 )]
@@ -88,6 +90,7 @@ pub(super) fn router() -> Router<Admin> {
             axum::routing::patch(upstreams::patch),
         )
         .route("/api/v1/overrides", get(upstreams::overrides))
+        .route("/api/v1/config", get(config::show))
         .route("/api/v1/explain", get(explain::explain))
         .route("/api/v1/reload", axum::routing::post(reload::reload))
         .route("/api/{*path}", axum::routing::any(unknown))
