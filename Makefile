@@ -1,5 +1,5 @@
 # What CI runs, one target each. `make check` is all of it but the conformance and load runs.
-.PHONY: loom build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up migrate-up migrate-down migrate-status deny soak mutants fresh-build
+.PHONY: api loom build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up migrate-up migrate-down migrate-status deny soak mutants fresh-build
 
 CARGO ?= cargo
 
@@ -37,6 +37,10 @@ fuzz-smoke:
 # Real grpcurl, ghz, grpcio and h2load against the release build. SECONDS_OF_LOAD=60 for a long run.
 conformance: build
 	tests/conformance/run
+
+# Schemathesis against the admin API and its document. EXAMPLES=500 for a long run.
+api: build
+	tests/conformance/api
 
 # h2spec, strict, against the load balancer and the redirect service. H2SPEC_RUNS=1 for a short run.
 h2spec: build

@@ -43,8 +43,10 @@ pub struct Entry {
     /// What it was done to, such as `client/client1`.
     pub subject: String,
     /// What was there before; nothing if it is new.
+    #[schema(value_type = Option<Object>)]
     pub old_value: Option<Json>,
     /// What is there now; nothing if it is gone.
+    #[schema(value_type = Option<Object>)]
     pub new_value: Option<Json>,
 }
 

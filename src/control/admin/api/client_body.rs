@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value as Json;
 
 use crate::{
@@ -28,6 +28,7 @@ pub(super) struct ClientBody {
     #[schema(min_length = 1, max_length = 128, example = "client1")]
     pub(super) client_id: Option<String>,
     /// Requests that it may make at once.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 1_000_000_000, example = 100)]
     pub(super) capacity: i64,
     /// Requests a second that it may make in the long run.
@@ -37,6 +38,30 @@ pub(super) struct ClientBody {
     #[serde(default)]
     #[schema(max_items = 1000, example = json!(["10.1.0.0/16"]))]
     pub(super) networks: Vec<String>,
+}
+
+/// A change of a client. What is left out stays as it is.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what `ClientBody::patched` takes")]
+pub(super) struct ClientPatch {
+    /// Requests that it may make at once.
+    #[schema(minimum = 1, maximum = 1_000_000_000, example = 200)]
+    capacity: Option<i64>,
+    /// Requests a second that it may make in the long run.
+    #[schema(minimum = 0.000001, maximum = 10_000_000)]
+    rate_per_sec: Option<f64>,
+    /// Its addresses and networks, instead of those that it has; none if `null`.
+    #[schema(max_items = 1000)]
+    networks: Option<Vec<String>>,
+}
+
+/// Reads a whole number, which JSON may also write as `100.0`.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole =
+        |number: f64| (number.fract() == 0.0 && number.abs() < 1e15).then_some(number as i64);
+    let found = number.as_i64().or_else(|| number.as_f64().and_then(whole));
+    found.ok_or_else(|| D::Error::custom(format!("{number} is not a whole number")))
 }
 
 /// A client.

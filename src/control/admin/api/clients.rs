@@ -18,7 +18,7 @@ use crate::{
         Admin,
         api::{
             ask, body_text, change,
-            client_body::{ClientBody, ClientView},
+            client_body::{ClientBody, ClientPatch, ClientView},
             conditions::{etag, is_known, precondition},
             from_json, json,
             keys::new_key,
@@ -198,7 +198,7 @@ pub(super) async fn replace(
 
 /// Changes fields of a client by a merge patch (RFC 7396). `networks` is replaced as a whole.
 #[utoipa::path(patch, path = "/api/v1/clients/{client_id}", params(("client_id" = String, Path)),
-    request_body(content((Json = "application/merge-patch+json"), (Json = "application/json"))), responses(
+    request_body(content((ClientPatch = "application/merge-patch+json"), (ClientPatch = "application/json"))), responses(
     (status = 200, body = ClientView, headers(("ETag" = String))),
     (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
     (status = 401, description = "The token is missing or wrong", body = Problem, content_type = "application/problem+json"),

@@ -17,7 +17,7 @@ use crate::{
     control::{
         admin::{
             Admin,
-            api::{ask, body_text, change, from_json, json},
+            api::{ask, body_text, change, client_body::whole, from_json, json},
             problem::{FieldError, Problem},
         },
         operations::{Operation, now_ms},
@@ -76,7 +76,7 @@ pub(super) struct BackendPatch {
     /// Its share of the requests.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 1000)]
-    weight: Option<Option<u16>>,
+    weight: Option<Option<Whole>>,
     /// `enabled`, `draining` (finishes what it has) or `disabled` (as draining, and not checked).
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, example = "draining")]
@@ -109,6 +109,10 @@ pub(super) struct OverrideView {
     /// When the file's values return, in milliseconds since 1970; `null` for not by itself.
     until_ms: Option<i64>,
 }
+
+/// A whole number.
+#[derive(Debug, Deserialize)]
+struct Whole(#[serde(deserialize_with = "whole")] i64);
 
 /// Tells a field that is `null` from one that is not there.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
@@ -248,8 +252,11 @@ impl BackendPatch {
         let mut errors = Vec::new();
         let mut wanted = before.unwrap_or(NOTHING);
         if let Some(weight) = self.weight {
-            wanted.weight = weight.and_then(|weight| {
-                let value = NonZeroU16::new(weight).filter(|weight| weight.get() <= WEIGHT_MAX);
+            wanted.weight = weight.and_then(|Whole(weight)| {
+                let value = u16::try_from(weight)
+                    .ok()
+                    .filter(|weight| *weight <= WEIGHT_MAX);
+                let value = value.and_then(NonZeroU16::new);
                 if value.is_none() {
                     errors.push(FieldError::new("weight", "must be from 1 to 1000"));
                 }
