@@ -13,7 +13,8 @@ COPY src src
 RUN touch src/main.rs src/lib.rs \
  && cargo build --profile dist --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \
  && cp target/*-unknown-linux-gnu/dist/weir /weir \
- && strip /weir
+ && strip /weir \
+ && mkdir /data
 
 FROM scratch
 ARG VERSION=0.1.0
@@ -24,6 +25,8 @@ LABEL org.opencontainers.image.title="weir" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /weir /weir
+# Where a database of SQLite may be: the owner is kept when a volume is mounted there first.
+COPY --from=build --chown=65532:65532 /data /var/lib/weir
 USER 65532:65532
 EXPOSE 50051 8404
 STOPSIGNAL SIGTERM
