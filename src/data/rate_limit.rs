@@ -30,11 +30,13 @@ pub(in crate::data) struct Scoped<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// The client of a request from an address.
-    pub(in crate::data) fn of(head: &'a RequestHead, address: IpAddr) -> Self {
+    /// The client of a request from an address. Its key is not looked for where no client has one.
+    pub(in crate::data) fn of(head: &'a RequestHead, address: IpAddr, limits: &Limits) -> Self {
+        let has_keys = limits.clients.has_keys();
+        let api_key = || head.fields().value(API_KEY.as_bytes());
         Self {
             address,
-            api_key: head.fields().value(API_KEY.as_bytes()),
+            api_key: has_keys.then(api_key).flatten(),
         }
     }
 }

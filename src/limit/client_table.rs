@@ -133,6 +133,11 @@ impl ClientTable {
         self.clients.get(*self.by_id.get(id)?)
     }
 
+    /// Whether any client is known by a key.
+    pub fn has_keys(&self) -> bool {
+        !self.by_key.is_empty()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.clients.len()

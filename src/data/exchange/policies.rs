@@ -51,7 +51,7 @@ fn rate_limits(
     if !rate_limit::is_limited(limits, scoped) {
         return Ok(());
     }
-    let caller = Caller::of(head, routed.client);
+    let caller = Caller::of(head, routed.client, limits);
     rate_limit::admit(context, limits, scoped, caller, now).map_err(Fault::RateLimited)
 }
 

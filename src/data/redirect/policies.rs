@@ -31,7 +31,7 @@ impl RedirectWorker {
             return Ok(());
         };
         let address = client_address(head.fields(), connection.peer.ip, proxies);
-        let caller = Caller::of(head, address);
+        let caller = Caller::of(head, address, &snapshot.limits);
         rate_limit::admit(&self.context, &snapshot.limits, scoped, caller, now)
     }
 
@@ -56,7 +56,9 @@ impl RedirectWorker {
             }
             false => peer,
         };
-        let api_key = head.headers.get(API_KEY).map(http::HeaderValue::as_bytes);
+        let has_keys = snapshot.limits.clients.has_keys();
+        let api_key = has_keys.then(|| head.headers.get(API_KEY)).flatten();
+        let api_key = api_key.map(http::HeaderValue::as_bytes);
         let caller = Caller { address, api_key };
         rate_limit::admit(&self.context, &snapshot.limits, scoped, caller, turn.now)
     }
