@@ -356,6 +356,7 @@ async fn each_error_has_its_status() {
         ("PUT", "/api/v1/clients/a", named.clone(), 422),
         ("PATCH", "/api/v1/clients/a", json!({"capacity": null}), 422),
         ("PATCH", "/api/v1/clients/a", json!([1]), 422),
+        ("PUT", "/api/v1/clients/a", json!([1, 2, 3, []]), 422),
         ("PATCH", "/api/v1/clients/none", json!({"capacity": 1}), 404),
         ("DELETE", "/api/v1/clients/none", json!({}), 404),
         ("POST", "/api/v1/clients/none/keys", json!({}), 404),

@@ -199,6 +199,7 @@ async fn what_makes_no_sense_is_refused() {
             "#/ttl",
         ),
         (&good, json!({"wieght": 2}), 422, "#/wieght"),
+        (&good, json!([]), 422, "#"),
         (
             "/api/v1/upstreams/none/backends/x",
             json!({"weight": 2}),

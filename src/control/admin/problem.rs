@@ -41,6 +41,21 @@ impl FieldError {
             detail: detail.into(),
         }
     }
+
+    /// What is wrong with the body as a whole.
+    pub(super) fn whole(detail: &str) -> Self {
+        Self {
+            pointer: "#".to_owned(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self.pointer.strip_prefix("#/") {
+            Some(field) => format!("{field}: {}", self.detail),
+            None => self.detail.clone(),
+        }
+    }
 }
 
 impl Problem {
@@ -65,16 +80,7 @@ impl Problem {
 
     /// The answer to a body with faulty fields.
     pub(super) fn of_fields(errors: Vec<FieldError>) -> Self {
-        let details: Vec<String> = errors
-            .iter()
-            .map(|error| {
-                format!(
-                    "{}: {}",
-                    error.pointer.trim_start_matches("#/"),
-                    error.detail
-                )
-            })
-            .collect();
+        let details: Vec<String> = errors.iter().map(FieldError::sentence).collect();
         Self {
             errors,
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, details.join("; "))

@@ -155,10 +155,6 @@ impl ClientBody {
             networks: client.networks.clone(),
         };
         let mut value = serde_json::to_value(now).unwrap_or_default();
-        if !patch.is_object() {
-            let detail = "a merge patch of a client is an object";
-            return Err(Problem::of_fields(vec![FieldError::new("", detail)]));
-        }
         merge(&mut value, patch);
         from_value(value)
     }

@@ -160,7 +160,14 @@ fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
                 format!("the body is no JSON: {error}"),
             )
         })?;
-    from_value(value)
+    // A list would be taken for the fields in their order.
+    match value.is_object() {
+        true => from_value(value),
+        false => {
+            let whole = FieldError::whole("the body must be an object");
+            Err(Problem::of_fields(vec![whole]))
+        }
+    }
 }
 
 fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
