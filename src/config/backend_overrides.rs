@@ -81,7 +81,7 @@ impl BackendOverrides {
         upstreams
     }
 
-    /// Takes away what the file has other values for by now, or no backend. Returns that.
+    /// Removes the overrides whose backend the file has changed or left out since, and returns them.
     pub fn give_way_to(&mut self, upstreams: &[Upstream]) -> Vec<(BackendKey, BackendOverride)> {
         let backends = upstreams.iter().flat_map(|upstream| {
             let backends = upstream.backends.iter();
@@ -103,7 +103,7 @@ impl BackendOverrides {
         self.0.extract_if(.., is_stale).collect()
     }
 
-    /// Takes away those whose time is over. Returns them.
+    /// Removes the overrides whose time is over, and returns them.
     pub fn expire(&mut self, now_ms: i64) -> Vec<(BackendKey, BackendOverride)> {
         let is_over = |_: &BackendKey, wanted: &mut BackendOverride| {
             wanted.until_ms.is_some_and(|until| until <= now_ms)

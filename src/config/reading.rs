@@ -29,14 +29,14 @@ pub struct Effective {
     pub key: &'static str,
     /// Its value, as the file would have it.
     pub text: String,
-    /// Who says so.
+    /// Where it comes from.
     pub source: Source,
 }
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
-    /// Nobody wrote it.
+    /// Neither file, flag nor variable has it.
     Default,
     /// The file, in this line, counted from 1.
     File {

@@ -1,5 +1,5 @@
 //! What the admin API asks of the running process, and what the database says of backends: changes
-//! of upstreams that are no reload, and reloads that somebody waits for.
+//! of upstreams without a reload, and reloads whose result a client waits for.
 
 use std::{
     collections::BTreeSet,
@@ -136,7 +136,7 @@ impl Running {
             .publish_upstreams(&upstreams, self.config.ttl_max);
     }
 
-    /// Answers those who wait for a reload with this number or an earlier one.
+    /// Answers the clients that wait for a reload with this number or an earlier one.
     pub(super) fn tell_reloaded(&mut self, number: u64, result: &Result<Reloaded, ReloadFault>) {
         for (_, done) in self.waiting.extract_if(.., |(wanted, _)| *wanted <= number) {
             // The client may have gone.

@@ -45,7 +45,7 @@ enum Refused {
 }
 
 impl Refused {
-    /// The same for those who wait for the reload.
+    /// The same for the clients that wait for the reload.
     fn into_fault(self) -> ReloadFault {
         let message = self.to_string();
         let diagnostics = match self {

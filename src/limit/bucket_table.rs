@@ -88,7 +88,7 @@ impl BucketTable {
     }
 }
 
-/// A slot's key 0 is nobody's.
+/// Key 0 marks a slot that was never used.
 fn key_of(hash: u64) -> u64 {
     hash.max(1)
 }

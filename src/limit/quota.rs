@@ -30,7 +30,7 @@ pub enum QuotaFault {
     /// The rate is out of bounds.
     #[error("rate_per_sec must be a number from 0.000001 to {RATE_MAX}")]
     Rate,
-    /// Nobody waits that long.
+    /// The bucket fills too slowly.
     #[error(
         "an empty bucket would take more than 30 days to fill; lower capacity or raise rate_per_sec"
     )]

@@ -18,7 +18,7 @@ pub struct RateLimits {
     /// When time began.
     began: Instant,
     buckets: BucketTable,
-    /// Keyed anew in each process, so that nobody can choose addresses that meet in one place.
+    /// Keyed anew in each process, so that a client cannot choose an address whose bucket another one has.
     hasher: RandomState,
     /// The limits that there ever were, by name; the index of each is its slot. Only the control
     /// plane looks.

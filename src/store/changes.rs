@@ -1,5 +1,5 @@
-//! Tells when clients may have changed, whoever changed them: this process, another one, or a person
-//! with `psql` or `sqlite3`.
+//! Tells when clients may have changed: by this process, by another one, or by hand with `psql` or
+//! `sqlite3`.
 
 use std::{os::unix::fs::MetadataExt as _, path::PathBuf};
 

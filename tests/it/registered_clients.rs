@@ -202,7 +202,7 @@ async fn an_outage_of_postgres_costs_nothing() {
     assert_eq!(app.metric("weir_database_up").await, 1);
 }
 
-/// Without tables the default limit holds; they are found once somebody has made them.
+/// Without tables the default limit holds; tables that are made later are found.
 #[tokio::test]
 async fn tables_that_come_later_are_found() {
     let Some(postgres) = Postgres::start("tables_that_come_later_are_found").await else {

@@ -1,6 +1,6 @@
 //! Which requests the admin listener answers: what comes before each handler.
 //!
-//! A web page that somebody visits can send requests to any listener that the browser reaches,
+//! A web page can send requests to any listener that the visitor's browser reaches,
 //! loopback included. It cannot send JSON to another origin unasked, nor hide its own origin.
 
 use std::net::IpAddr;
@@ -11,6 +11,8 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+
+use tokio::time::{Duration, timeout};
 
 use crate::{
     control::admin::{Admin, problem::Problem, settings::Access},
@@ -77,7 +79,14 @@ pub(super) async fn check_changes(
         let detail = "too many requests of the admin API at a time";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
     };
-    next.run(request).await
+    match timeout(CALL_TIME_MAX, next.run(request)).await {
+        Ok(response) => response,
+        // Its body may come slowly, and must not keep the place.
+        Err(_elapsed) => {
+            let detail = format!("the request took longer than {CALL_TIME_MAX:?}");
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
+        }
+    }
 }
 
 /// Tells who makes a change.
@@ -163,4 +172,6 @@ fn is_probe(path: &str) -> bool {
 
 /// The media type of a merge patch (RFC 7396).
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Above the time that a reload may take.
+const CALL_TIME_MAX: Duration = Duration::from_secs(45);
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
