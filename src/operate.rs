@@ -1,8 +1,7 @@
 //! `weir reload` and `weir stop`: finds the running process by its admin listener, sends it a signal
 //! and waits for what comes of it.
 //!
-//! The admin listener itself changes nothing, since anyone who reaches it can use it: who may send
-//! the signal is for the operating system to say.
+//! A signal needs no token of the admin API: the operating system says who may send it.
 
 use std::{fs, io, net::SocketAddr, thread, time::Duration};
 
