@@ -76,7 +76,7 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// How many requests a client may make.
     pub rate_limits: RateLimits,
-    /// Where registered clients are. Default `None`: there are none.
+    /// The database of registered clients. Default `None`: without one, no client is registered.
     pub database: Option<Database>,
     /// The admin listener.
     pub admin: Admin,

@@ -3,13 +3,15 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{BuildHasher as _, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+use crate::limit::one_client;
 
 /// The open connections of each client address, over all workers. Empty where there is no limit.
 /// A locked table: it is touched at accept and at close, never by a request. It holds no more
@@ -47,7 +49,7 @@ impl ClientConnections {
         if limit == 0 {
             return Some(ClientPlace(None));
         }
-        let client = client_of(address);
+        let client = one_client(address);
         let mut shard = self
             .shard(client)
             .lock()
@@ -88,18 +90,6 @@ impl Drop for ClientPlace {
     fn drop(&mut self) {
         if let Some((clients, client)) = self.0.take() {
             clients.leave(client);
-        }
-    }
-}
-
-/// Who counts as one client: an IPv4 address, whatever clothes it comes in, or the /64 that an
-/// IPv6 host may choose its addresses from.
-fn client_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let network = address.to_bits() >> 64 << 64;
-            Ipv6Addr::from_bits(network).into()
         }
     }
 }

@@ -16,7 +16,7 @@ use weir::{
     },
 };
 
-use crate::support::{Postgres, weir};
+use crate::support::{Postgres, eventually, weir};
 
 fn spec(id: &str, capacity: u32, networks: &[&str]) -> ClientSpec {
     let rate = Rate::per_second(10.5).unwrap();
@@ -355,23 +355,12 @@ async fn a_failed_migration_blocks_nobody() {
         .to_string();
     assert!(error.contains("\"audit\" already exists"), "{error}");
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
-    let mut beside = postgres.connect().await;
-    for _ in 0..100 {
-        let held: i64 = sqlx::query_scalar(locks)
-            .fetch_one(&mut beside)
-            .await
-            .unwrap();
-        if held == 0 {
-            break;
-        }
-        // The server ends the session a moment after its client.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let held: i64 = sqlx::query_scalar(locks)
-        .fetch_one(&mut beside)
-        .await
-        .unwrap();
-    assert_eq!(held, 0);
+    let is_free = async || {
+        let mut beside = postgres.connect().await;
+        let held = sqlx::query_scalar::<_, i64>(locks).fetch_one(&mut beside);
+        held.await.unwrap() == 0
+    };
+    eventually("the server ends the session, and with it the lock", is_free).await;
     connection.execute("DROP TABLE audit").await.unwrap();
     assert_eq!(migrations::up(&postgres.database()).await.unwrap(), [1]);
 }
