@@ -14,6 +14,7 @@ mod access_log_lines;
 mod admin;
 mod admin_api;
 mod admin_backends;
+mod admin_in_browser;
 mod api_commands;
 mod backend_connections;
 mod balancer;

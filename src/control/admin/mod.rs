@@ -1,5 +1,5 @@
-//! The admin listener: liveness, readiness and metrics (`pages`), and the API by which operators
-//! look and change things (`api`).
+//! The admin listener: liveness, readiness and metrics (`pages`), the API by which operators look
+//! and change things (`api`), and a page for it (`browse`).
 
 use std::{
     collections::VecDeque,
@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod api;
+mod browse;
 mod guard;
 mod pages;
 mod problem;
@@ -117,8 +118,10 @@ fn router(admin: Admin) -> Router {
     let check_changes = middleware::from_fn_with_state(admin.clone(), guard::check_changes);
     let check_host = middleware::from_fn_with_state(admin.clone(), guard::check_host);
     pages::router()
+        .merge(browse::router())
         .merge(api::router().layer(check_changes))
         .layer(check_host)
+        .layer(middleware::from_fn(browse::protect))
         .with_state(admin)
 }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod app;
+mod chromium;
 mod fake_backend;
 mod gate;
 mod grpc_client;
@@ -22,6 +23,7 @@ mod tls_front;
 
 pub use admin::{AdminAnswer, JSON, admin};
 pub use app::{TestApp, error_message, eventually, http1, metric, yaml};
+pub use chromium::{BrowsedPage, browse};
 pub use fake_backend::{FakeBackend, Script, ok};
 pub use gate::gated;
 pub use grpc_client::{
