@@ -5,8 +5,8 @@
 //! compare: it does not depend on how fast the load generator is, nor much on who else uses the
 //! machine. Needs Linux, two cores and some of Debian's packages; it says which are missing.
 //!
-//! Words after `--` choose: `redirect`, `http1`, `http2`, `scale` and `idle` are parts, `http` is
-//! both of its versions; any other word chooses the rows that have it in their name. `ROUNDS`
+//! Words after `--` choose: `redirect`, `http1`, `http2`, `limits`, `scale` and `idle` are parts,
+//! `http` is both of its versions; any other word chooses the rows that have it in their name. `ROUNDS`
 //! (default 5) and `SECONDS` (default 3) set how long it takes. `WEIR=/path/to/weir` measures that
 //! binary in place of the one that Cargo built.
 

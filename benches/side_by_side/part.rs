@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use crate::{
-    http::{http1, http2, idle_memory, scale},
+    http::{http1, http2, idle_memory, limits, scale},
     redirect,
     rounds::Pace,
     selection::RowFilter,
@@ -15,15 +15,17 @@ pub enum Part {
     Redirect,
     Http1,
     Http2,
+    Limits,
     Scale,
     Idle,
 }
 
 impl Part {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Redirect,
         Self::Http1,
         Self::Http2,
+        Self::Limits,
         Self::Scale,
         Self::Idle,
     ];
@@ -35,6 +37,7 @@ impl Part {
             "http" => &[Self::Http1, Self::Http2],
             "http1" => &[Self::Http1],
             "http2" => &[Self::Http2],
+            "limits" => &[Self::Limits],
             "scale" => &[Self::Scale],
             "idle" | "memory" => &[Self::Idle],
             _ => &[],
@@ -46,6 +49,7 @@ impl Part {
             Self::Redirect => redirect::row_names(),
             Self::Http1 => http1::row_names(),
             Self::Http2 => http2::row_names(),
+            Self::Limits => limits::row_names(),
             Self::Scale => scale::row_names(),
             Self::Idle => idle_memory::row_names(),
         }
@@ -57,6 +61,7 @@ impl Part {
             Self::Redirect => &["taskset", "h2load"],
             Self::Http1 => &["taskset", "wrk", "nginx", "haproxy", "caddy"],
             Self::Http2 => &["taskset", "h2load", "nginx", "haproxy", "caddy"],
+            Self::Limits => &["taskset", "wrk", "nginx", "haproxy"],
             Self::Scale => &["taskset", "wrk", "nginx", "haproxy"],
             Self::Idle => &["taskset", "nginx", "haproxy", "caddy"],
         }
@@ -68,6 +73,7 @@ impl Part {
             Self::Redirect => redirect::run(pace, filter),
             Self::Http1 => http1::run(pace, filter),
             Self::Http2 => http2::run(pace, filter),
+            Self::Limits => limits::run(pace, filter),
             Self::Scale => scale::run(pace, filter),
             Self::Idle => idle_memory::run(pace, filter),
         }

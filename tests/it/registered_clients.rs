@@ -1,6 +1,12 @@
 //! Registered clients: their limits come from the database, while it is there and while it is not.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use sqlx::Executor as _;
 use tokio::time::Duration;
@@ -16,7 +22,8 @@ use weir::{
 };
 
 use crate::support::{
-    FakeBackend, GrpcClient, Postgres, TestApp, VIDEO, eventually, framed_call, grpc_request, http1,
+    FakeBackend, GrpcClient, Postgres, SteadyClient, TestApp, VIDEO, eventually, framed_call,
+    grpc_request, http1,
 };
 
 const NONE: &Precondition = &Precondition::None;
@@ -200,6 +207,55 @@ async fn an_outage_of_postgres_costs_nothing() {
     connection.execute("DELETE FROM clients").await.unwrap();
     until_clients(&app, 0).await;
     assert_eq!(app.metric("weir_database_up").await, 1);
+}
+
+/// Requests go on while 10,000 clients are read, a hundred changes come, and the database is killed
+/// and comes back: none fails, and none is refused.
+#[tokio::test]
+async fn under_load_the_database_changes_dies_and_comes_back() {
+    let test = "under_load_the_database_changes_dies_and_comes_back";
+    let Some(mut postgres) = Postgres::start(test).await else {
+        return;
+    };
+    migrations::up(&postgres.database()).await.unwrap();
+    let mut connection = postgres.connect().await;
+    let own = "INSERT INTO clients (client_id, capacity, rate_per_sec) VALUES ('127.0.0.1', 1000000, 1000000)";
+    connection.execute(own).await.unwrap();
+    let (app, _backend) = start(&postgres.url()).await;
+    until_clients(&app, 1).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(ask_until(app.http.unwrap(), Arc::clone(&is_over))))
+        .collect();
+    let many = "INSERT INTO clients (client_id, capacity, rate_per_sec) SELECT '10.' || n / 65536 || '.' || n / 256 % 256 || '.' || n % 256, 5, 1 FROM generate_series(1, 10000) n";
+    connection.execute(many).await.unwrap();
+    until_clients(&app, 10_001).await;
+    let edit = "UPDATE clients SET capacity = capacity % 100 + 1 WHERE client_id = '10.0.0.1'";
+    for _ in 0..100 {
+        connection.execute(edit).await.unwrap();
+    }
+    postgres.kill();
+    app.until_metric("weir_database_up", 0).await;
+    postgres.restart().await;
+    let mut connection = postgres.connect().await;
+    let last = "DELETE FROM clients WHERE client_id = '10.0.0.2'";
+    connection.execute(last).await.unwrap();
+    until_clients(&app, 10_000).await;
+    is_over.store(true, Ordering::Relaxed);
+    for client in clients {
+        let answered = client.await.unwrap();
+        assert!(answered > 100, "{answered}");
+    }
+}
+
+/// Asks again and again, and returns how often. Every answer must be a whole 200.
+async fn ask_until(addr: SocketAddr, is_over: Arc<AtomicBool>) -> u64 {
+    let (mut client, mut answered) = (SteadyClient::new(addr), 0);
+    while !is_over.load(Ordering::Relaxed) {
+        client.body().await;
+        answered += 1;
+    }
+    answered
 }
 
 /// Without tables the default limit holds; tables that are made later are found.

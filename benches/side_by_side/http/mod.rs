@@ -7,6 +7,7 @@ pub mod http1;
 pub mod http2;
 mod idle_clients;
 pub mod idle_memory;
+pub mod limits;
 mod load;
 mod peers;
 pub mod scale;

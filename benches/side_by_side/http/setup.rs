@@ -14,6 +14,7 @@ pub struct Setup<'a> {
     pub routes: Routes,
     pub backends: &'a [SocketAddr],
     pub health_checks: HealthChecks,
+    pub rate_limit: RateLimit,
 }
 
 /// What clients speak.
@@ -39,6 +40,26 @@ pub enum HealthChecks {
     Rare,
 }
 
+/// The limit of each client address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RateLimit {
+    Off,
+    /// Far above what the load asks for.
+    High,
+    /// [`LOW_RATE`] and [`LOW_BURST`].
+    Low,
+}
+
+impl RateLimit {
+    fn rate_and_burst(self) -> Option<(u32, u32)> {
+        match self {
+            Self::Off => None,
+            Self::High => Some((1_000_000, 1_000_000)),
+            Self::Low => Some((LOW_RATE, LOW_BURST)),
+        }
+    }
+}
+
 impl<'a> Setup<'a> {
     /// One worker that takes everything to the backends.
     pub fn new(protocol: Protocol, backends: &'a [SocketAddr]) -> Self {
@@ -49,6 +70,7 @@ impl<'a> Setup<'a> {
             routes: Routes::Everything,
             backends,
             health_checks: HealthChecks::Off,
+            rate_limit: RateLimit::Off,
         }
     }
 
@@ -70,9 +92,40 @@ impl<'a> Setup<'a> {
             ("http2", http2_option(peer, self.protocol).to_owned()),
             ("protocols", caddy_protocols(self.protocol).to_owned()),
             ("health_check", health_check(self.health_checks).to_owned()),
+            ("limit_table", self.limit_table(peer)),
+            ("limit", self.limit(peer)),
             ("routes", self.routes(peer)),
             ("backends", self.backends(peer)),
         ]
+    }
+
+    /// Where nginx keeps what its clients have used.
+    fn limit_table(&self, peer: Peer) -> String {
+        match (self.rate_limit.rate_and_burst(), peer) {
+            (Some((rate, _)), Peer::Nginx) => {
+                format!("limit_req_zone $binary_remote_addr zone=clients:10m rate={rate}r/s;")
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The limit itself. The relay and Caddy have none.
+    fn limit(&self, peer: Peer) -> String {
+        let Some((rate, burst)) = self.rate_limit.rate_and_burst() else {
+            return String::new();
+        };
+        match peer {
+            Peer::Relay | Peer::Caddy => String::new(),
+            Peer::Nginx => {
+                format!("limit_req zone=clients burst={burst} nodelay; limit_req_status 429;")
+            }
+            Peer::Haproxy => format!(
+                "stick-table type ipv6 size 1m expire 10s store http_req_rate(1s)
+    http-request track-sc0 src
+    http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {rate} }}"
+            ),
+            Peer::Weir => format!("rate_limit: {{ capacity: {burst}, rate_per_sec: {rate} }}"),
+        }
     }
 
     fn backends(&self, peer: Peer) -> String {
@@ -143,4 +196,7 @@ fn health_check(checks: HealthChecks) -> &'static str {
     }
 }
 
+/// Requests a second.
+pub const LOW_RATE: u32 = 5_000;
+pub const LOW_BURST: u32 = 500;
 const KEPT_CONNECTIONS_MIN: u32 = 128;

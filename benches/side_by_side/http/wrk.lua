@@ -15,8 +15,8 @@ end
 -- What wrk prints rounds its sums; this gives them whole, as one line of JSON.
 done = function(summary, _latency, _requests)
     local errors = summary.errors
-    local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+    local failed = errors.connect + errors.read + errors.write + errors.timeout
     print(string.format(
-        '{"micros": %d, "requests": %d, "bytes": %d, "failed": %d}',
-        summary.duration, summary.requests, summary.bytes, failed))
+        '{"micros": %d, "requests": %d, "bytes": %d, "failed": %d, "refused": %d}',
+        summary.duration, summary.requests, summary.bytes, failed, errors.status))
 end

@@ -45,6 +45,25 @@ pub enum Paths {
 ///
 /// If one request failed.
 pub fn run(clients: Clients, seconds: u32, url: &str) -> Result<Sent, Box<dyn Error>> {
+    let answered = count(clients, seconds, url)?;
+    match answered.refused > 0.0 {
+        true => Err(format!("{} requests were refused", answered.refused).into()),
+        false => Ok(answered.sent),
+    }
+}
+
+/// What came back, refusals included.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    pub sent: Sent,
+    /// Answers with a status of 400 or more.
+    pub refused: f64,
+}
+
+/// # Errors
+///
+/// If one request got no answer.
+pub fn count(clients: Clients, seconds: u32, url: &str) -> Result<Answered, Box<dyn Error>> {
     let mut command = tools::pinned(tools::LOAD_CORE, "wrk");
     command.args(["--threads", "1", "--timeout", "10s", "--script", SCRIPT]);
     command.args(["--connections", &clients.connections.to_string()]);
@@ -69,7 +88,7 @@ pub fn run(clients: Clients, seconds: u32, url: &str) -> Result<Sent, Box<dyn Er
     parse(&String::from_utf8(output.stdout)?)
 }
 
-fn parse(report: &str) -> Result<Sent, Box<dyn Error>> {
+fn parse(report: &str) -> Result<Answered, Box<dyn Error>> {
     let summary = report
         .lines()
         .find(|line| line.starts_with('{'))
@@ -79,11 +98,13 @@ fn parse(report: &str) -> Result<Sent, Box<dyn Error>> {
     if sum("failed")? > 0.0 {
         return Err(format!("requests failed:\n{report}").into());
     }
-    Ok(Sent {
+    let sent = Sent {
         requests: sum("requests")?,
         bytes: sum("bytes")?,
         seconds: sum("micros")? / 1e6,
-    })
+    };
+    let refused = sum("refused")?;
+    Ok(Answered { sent, refused })
 }
 
 const SCRIPT: &str = concat!(

@@ -2,17 +2,18 @@
 
 use ipnet::IpNet;
 use serde_json::{Value as Json, json};
-use sqlx::{AnyConnection, Row as _};
 
 use crate::{
     config::Database,
     limit::{Quota, StoredKey},
-    store::{
-        Store, StoreError,
-        audit::{self, Actor, NewEntry},
-        rows::ReadClients,
-    },
+    store::{Store, StoreError, audit::Actor, rows::ReadClients},
 };
+
+mod keys;
+mod statements;
+
+use keys::insert_key;
+use statements::{find, is_taken, put_networks, record, reread};
 
 /// A client as the API shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -256,78 +257,6 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a client a further key, and records that.
-    ///
-    /// # Errors
-    ///
-    /// When the client is not there or has two, or the database gives no answer.
-    pub async fn add_key(
-        &self,
-        id: &str,
-        key: &StoredKey,
-        change: Change<'_>,
-    ) -> Result<StoredClient, ChangeError> {
-        let mut transaction = self.begin().await?;
-        let old = find(&mut transaction, id, self.for_update()).await?;
-        let old = old.ok_or_else(|| ChangeError::NotFound(id.to_owned()))?;
-        if old.keys.len() >= KEYS_MAX {
-            return Err(ChangeError::TooManyKeys(id.to_owned()));
-        }
-        insert_key(&mut transaction, id, key, change.now_ms).await?;
-        bump(&mut transaction, id).await?;
-        let new = reread(&mut transaction, id).await?;
-        record(
-            &mut transaction,
-            change,
-            "client.add_key",
-            Some(&old),
-            Some(&new),
-        )
-        .await?;
-        transaction.commit().await?;
-        Ok(new)
-    }
-
-    /// Takes a key away, and records that.
-    ///
-    /// # Errors
-    ///
-    /// When the client or the key is not there, or the database gives no answer.
-    pub async fn remove_key(
-        &self,
-        id: &str,
-        key: &str,
-        change: Change<'_>,
-    ) -> Result<(), ChangeError> {
-        let mut transaction = self.begin().await?;
-        let old = find(&mut transaction, id, self.for_update()).await?;
-        let old = old.ok_or_else(|| ChangeError::NotFound(id.to_owned()))?;
-        let delete = "DELETE FROM client_keys WHERE key_id = $1 AND client_id = $2";
-        let deleted = sqlx::query(delete)
-            .bind(key.to_owned())
-            .bind(id.to_owned())
-            .execute(&mut *transaction)
-            .await?;
-        if deleted.rows_affected() == 0 {
-            return Err(ChangeError::NoKey {
-                client: id.to_owned(),
-                key: key.to_owned(),
-            });
-        }
-        bump(&mut transaction, id).await?;
-        let new = reread(&mut transaction, id).await?;
-        record(
-            &mut transaction,
-            change,
-            "client.remove_key",
-            Some(&old),
-            Some(&new),
-        )
-        .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
     /// What makes PostgreSQL hold a row until the transaction ends; SQLite is locked as a whole.
     fn for_update(&self) -> &'static str {
         match self.database {
@@ -369,134 +298,3 @@ impl StoredClient {
         })
     }
 }
-
-async fn find(
-    connection: &mut AnyConnection,
-    id: &str,
-    lock: &'static str,
-) -> Result<Option<StoredClient>, StoreError> {
-    let client =
-        format!("SELECT capacity, rate_per_sec, version FROM clients WHERE client_id = $1{lock}");
-    let row = sqlx::query(sqlx::AssertSqlSafe(client))
-        .bind(id.to_owned())
-        .fetch_optional(&mut *connection)
-        .await?;
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    let networks = "SELECT network FROM client_networks WHERE client_id = $1 ORDER BY network";
-    let networks = sqlx::query_scalar(networks)
-        .bind(id.to_owned())
-        .fetch_all(&mut *connection);
-    let networks = networks.await?;
-    let keys = "SELECT key_id FROM client_keys WHERE client_id = $1 ORDER BY created_ms, key_id";
-    let keys = sqlx::query_scalar(keys)
-        .bind(id.to_owned())
-        .fetch_all(&mut *connection)
-        .await?;
-    Ok(Some(StoredClient {
-        client_id: id.to_owned(),
-        capacity: row.try_get(0)?,
-        rate_per_sec: row.try_get(1)?,
-        networks,
-        keys,
-        version: row.try_get(2)?,
-    }))
-}
-
-async fn reread(connection: &mut AnyConnection, id: &str) -> Result<StoredClient, ChangeError> {
-    let found = find(connection, id, "").await?;
-    found.ok_or_else(|| ChangeError::NotFound(id.to_owned()))
-}
-
-async fn put_networks(
-    connection: &mut AnyConnection,
-    spec: &ClientSpec,
-) -> Result<(), ChangeError> {
-    let delete = "DELETE FROM client_networks WHERE client_id = $1";
-    sqlx::query(delete)
-        .bind(spec.client_id.clone())
-        .execute(&mut *connection)
-        .await?;
-    for network in &spec.networks {
-        let owner = "SELECT client_id FROM client_networks WHERE network = $1";
-        let owner: Option<String> = sqlx::query_scalar(owner)
-            .bind(network.to_string())
-            .fetch_optional(&mut *connection)
-            .await?;
-        let taken = |owner| ChangeError::NetworkTaken {
-            network: *network,
-            owner,
-        };
-        if let Some(owner) = owner {
-            return Err(taken(owner));
-        }
-        let insert = "INSERT INTO client_networks (network, client_id) VALUES ($1, $2)";
-        let inserted = sqlx::query(insert)
-            .bind(network.to_string())
-            .bind(spec.client_id.clone())
-            .execute(&mut *connection)
-            .await;
-        inserted.map_err(|error| match is_taken(&error) {
-            // By a transaction at the same time.
-            true => taken(String::new()),
-            false => error.into(),
-        })?;
-    }
-    Ok(())
-}
-
-async fn insert_key(
-    connection: &mut AnyConnection,
-    id: &str,
-    key: &StoredKey,
-    now_ms: i64,
-) -> Result<(), ChangeError> {
-    let insert =
-        "INSERT INTO client_keys (key_id, client_id, sha256, created_ms) VALUES ($1, $2, $3, $4)";
-    sqlx::query(insert)
-        .bind(key.id.to_string())
-        .bind(id.to_owned())
-        .bind(key.sha256.to_vec())
-        .bind(now_ms)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn bump(connection: &mut AnyConnection, id: &str) -> Result<(), ChangeError> {
-    let bump = "UPDATE clients SET version = version + 1 WHERE client_id = $1";
-    sqlx::query(bump)
-        .bind(id.to_owned())
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn record(
-    connection: &mut AnyConnection,
-    change: Change<'_>,
-    action: &'static str,
-    old: Option<&StoredClient>,
-    new: Option<&StoredClient>,
-) -> Result<(), ChangeError> {
-    let id = new.or(old).map_or("", |client| client.client_id.as_str());
-    let entry = NewEntry {
-        actor: change.actor,
-        now_ms: change.now_ms,
-        action,
-        subject: format!("client/{id}"),
-        old: old.map(StoredClient::to_json),
-        new: new.map(StoredClient::to_json),
-    };
-    audit::record(connection, &entry).await?;
-    Ok(())
-}
-
-fn is_taken(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(|error| error.is_unique_violation())
-}
-
-const KEYS_MAX: usize = 2;
