@@ -1,73 +1,23 @@
-//! `/api/v1/explain`: what a redirect call or a request would get, and why. Takes no turn and no
-//! token, and counts nothing.
+//! What a request to a listener of the load balancer would get.
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::{
-    extract::{Query, State, rejection::QueryRejection},
-    http::{StatusCode, Version},
-    response::Response,
-};
-use serde::{Deserialize, Serialize};
+use axum::http::{StatusCode, Version};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
     balance::Policy,
     control::admin::{
         Admin,
-        api::{clients::bad_query, json},
+        api::explain::{ExplainQuery, Explanation},
         problem::Problem,
     },
     limit::{Mode, Quota, Registered, RouteRule},
     message::RequestHead,
-    redirect::{RejectReason, Target},
     route::{Prefix, Route, normal_path},
     state::{HttpSettings, Limit, Pick, Scope, Snapshot, Upstream},
 };
-
-/// What to explain: a video, or a request.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ExplainQuery {
-    /// The URL of a redirect call.
-    video: Option<String>,
-    /// The address of a listener of the load balancer; the first one where it is left out.
-    listener: Option<String>,
-    /// The host of a request.
-    host: Option<String>,
-    /// The path of a request, without a query; `/` where it is left out.
-    path: Option<String>,
-    /// The client's address; 127.0.0.1 where it is left out.
-    client: Option<String>,
-}
-
-/// What happens, and why.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Explanation {
-    /// What decides, step by step, in words.
-    why: Vec<String>,
-    /// The answer of the redirect service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redirect: Option<RedirectAnswer>,
-    /// The way of a request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request: Option<RequestWay>,
-}
-
-/// The answer of the redirect service to the next call.
-#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
-pub(super) struct RedirectAnswer {
-    is_accepted: bool,
-    /// Why it is refused, as in `weir_redirect_rejected_total`.
-    reason: Option<&'static str>,
-    /// The turn that the next accepted call takes.
-    turn: Option<u64>,
-    /// `cdn` or `origin`.
-    target: Option<&'static str>,
-    /// Where the player is sent.
-    redirect: Option<String>,
-}
 
 /// The way of a request.
 #[derive(Debug, Default, Serialize, utoipa::ToSchema)]
@@ -106,80 +56,12 @@ pub(super) struct LimitView {
     admits: bool,
 }
 
-/// Explains what a redirect call or a request would get.
-#[utoipa::path(get, path = "/api/v1/explain", params(ExplainQuery), responses(
-    (status = 200, body = Explanation),
-    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "There is no such listener", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Too many requests at a time", body = Problem, content_type = "application/problem+json"),
-))]
-pub(super) async fn explain(
-    State(admin): State<Admin>,
-    query: Result<Query<ExplainQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(bad_query)?;
-    let snapshot = admin.shared.snapshot.load_full();
-    let is_request = query.listener.is_some() || query.host.is_some() || query.path.is_some();
-    let explanation = match &query.video {
-        Some(_) if is_request => {
-            let detail = "either a video, or listener, host and path of a request";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-        }
-        Some(video) => explain_redirect(&admin, &snapshot, video),
-        None => explain_request(&admin, &snapshot, &query)?,
-    };
-    Ok(json(StatusCode::OK, &explanation))
-}
-
-fn explain_redirect(admin: &Admin, snapshot: &Snapshot, video: &str) -> Explanation {
-    let refused = |reason: RejectReason, why: String| Explanation {
-        why: vec![why],
-        redirect: Some(RedirectAnswer {
-            reason: Some(reason.label()),
-            ..RedirectAnswer::default()
-        }),
-        request: None,
-    };
-    let Some(settings) = &snapshot.redirect else {
-        let why = "the redirect service is not configured".to_owned();
-        return refused(RejectReason::NotConfigured, why);
-    };
-    let policy = &settings.policy;
-    let accepted = match policy.accept(video) {
-        Ok(accepted) => accepted,
-        Err(rejection) => return refused(rejection.reason(), format!("refused: {rejection}")),
-    };
-    let turn = admin.shared.turns.next();
-    let every = policy.origin_every;
-    let (target, redirect, why) = match policy.target(turn) {
-        Target::Cdn => {
-            let why =
-                format!("turn {turn} is not a multiple of {every}, so the player goes to the CDN");
-            ("cdn", policy.cdn_url(&accepted), why)
-        }
-        Target::Origin => {
-            let why =
-                format!("turn {turn} is a multiple of {every}, so the player goes to the origin");
-            ("origin", accepted.text().to_owned(), why)
-        }
-    };
-    Explanation {
-        why: vec![
-            format!("the URL is accepted; the next accepted call takes turn {turn}"),
-            why,
-        ],
-        redirect: Some(RedirectAnswer {
-            is_accepted: true,
-            reason: None,
-            turn: Some(turn),
-            target: Some(target),
-            redirect: Some(redirect),
-        }),
-        request: None,
-    }
-}
-
-fn explain_request(
+/// The way that a request would take.
+///
+/// # Errors
+///
+/// When there is no such listener, or a parameter is wrong.
+pub(super) fn explain_request(
     admin: &Admin,
     snapshot: &Snapshot,
     query: &ExplainQuery,
