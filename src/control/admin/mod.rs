@@ -34,6 +34,7 @@ use crate::{
 
 mod api;
 mod browse;
+mod browser_headers;
 mod guard;
 mod pages;
 mod problem;
@@ -121,7 +122,7 @@ fn router(admin: Admin) -> Router {
         .merge(browse::router())
         .merge(api::router().layer(check_changes))
         .layer(check_host)
-        .layer(middleware::from_fn(browse::protect))
+        .layer(middleware::from_fn(browser_headers::add))
         .with_state(admin)
 }
 
