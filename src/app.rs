@@ -25,7 +25,7 @@ use crate::{
     listener::{self, ListenerReceiver},
     net::{self, BindError},
     shutdown::{self, PhaseReceiver},
-    state::{OpenFiles, RateLimits, Shared, Snapshot},
+    state::{Fleet, OpenFiles, RateLimits, Shared, Snapshot},
 };
 
 /// A process whose listeners are bound and whose threads are not yet started.
@@ -104,9 +104,11 @@ impl App {
             .build()
             .map_err(RunError::Start)?;
         let addresses = self.addresses();
-        let rate_limits = RateLimits::new(self.config.rate_limits.clients_max);
-        let nothing = Snapshot::new(&self.config, &rate_limits, Vec::new(), Vec::new());
         let workers = self.workers.get();
+        let fleet = self.config.redis.as_ref();
+        let fleet = fleet.map(|redis| Fleet::new(redis.on_failure, workers));
+        let rate_limits = RateLimits::new(self.config.rate_limits.clients_max).shared_by(fleet);
+        let nothing = Snapshot::new(&self.config, &rate_limits, Vec::new(), Vec::new());
         let per_client_limit = self.config.connections.per_client_limit;
         let shared = Shared::new(
             nothing,

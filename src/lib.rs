@@ -21,6 +21,7 @@ pub mod config;
 
 pub mod state;
 pub mod store;
+pub mod fleet;
 
 pub mod listener;
 pub mod net;

@@ -34,8 +34,10 @@ mod document;
 mod http;
 mod item;
 mod key;
+mod masked_url;
 mod overrides;
 mod reading;
+mod redis;
 mod reference;
 mod resolve;
 mod schema;
@@ -57,6 +59,7 @@ pub use http::{Http, loopback};
 pub use overrides::{Environment, Flags};
 pub use reading::{Effective, Source};
 pub use reference::reference;
+pub use redis::{OnFailure, Redis, RedisUrl};
 pub use schema::schema;
 pub use summary::Checked;
 pub use token::Token;
@@ -78,6 +81,8 @@ pub struct Config {
     pub rate_limits: RateLimits,
     /// The database of registered clients. Default `None`: without one, no client is registered.
     pub database: Option<Database>,
+    /// Where the processes of a fleet share their buckets. Default `None`: they do not.
+    pub redis: Option<Redis>,
     /// The admin listener.
     pub admin: Admin,
     /// Limits and timeouts of client connections, the same for every data-plane listener.

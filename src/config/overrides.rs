@@ -50,6 +50,7 @@ impl Flags {
             Setting::AdminToken
             | Setting::AdminTokenFile
             | Setting::Database
+            | Setting::Redis
             | Setting::LogFormat
             | Setting::LogLevel => None,
         }
@@ -66,12 +67,13 @@ pub(super) enum Setting {
     AdminTokenFile,
     Workers,
     Database,
+    Redis,
     LogFormat,
     LogLevel,
 }
 
 impl Setting {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::CdnHost,
         Self::RedirectListen,
         Self::AdminListen,
@@ -79,6 +81,7 @@ impl Setting {
         Self::AdminTokenFile,
         Self::Workers,
         Self::Database,
+        Self::Redis,
         Self::LogFormat,
         Self::LogLevel,
     ];
@@ -93,6 +96,7 @@ impl Setting {
             Self::AdminToken
             | Self::AdminTokenFile
             | Self::Database
+            | Self::Redis
             | Self::LogFormat
             | Self::LogLevel => None,
         }
@@ -108,6 +112,7 @@ impl Setting {
             Self::AdminTokenFile => "WEIR_ADMIN_TOKEN_FILE",
             Self::Workers => "WEIR_WORKERS",
             Self::Database => "DATABASE_URL",
+            Self::Redis => "REDIS_URL",
             Self::LogFormat => "WEIR_LOG_FORMAT",
             Self::LogLevel => "RUST_LOG",
         }

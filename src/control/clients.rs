@@ -74,7 +74,7 @@ impl ClientSync {
             };
             // The URL could be read before.
             let _unreadable = self.store.reconnect().await;
-            sleep(jittered(pause)).await;
+            sleep(super::jittered(pause)).await;
         }
     }
 
@@ -88,7 +88,7 @@ impl ClientSync {
             tokio::select! {
                 changed = changes.changed() => changed?,
                 () = self.changed_here.notified() => {}
-                () = sleep(jittered(REREAD_INTERVAL)) => {}
+                () = sleep(super::jittered(REREAD_INTERVAL)) => {}
             }
             // Changes often come together.
             sleep(GATHER_TIME).await;
@@ -131,11 +131,6 @@ async fn within<T>(
         Ok(answer) => answer,
         Err(_elapsed) => Err(StoreError::TimedOut(time_max)),
     }
-}
-
-/// A fifth more or less, so that many processes do not ask at the same moment.
-fn jittered(time: Duration) -> Duration {
-    time.mul_f64(fastrand::f64().mul_add(0.4, 0.8))
 }
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);

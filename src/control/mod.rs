@@ -24,6 +24,7 @@ mod admin;
 mod clients;
 mod config_watch;
 mod drain;
+mod fleet;
 mod listeners;
 mod loading;
 mod metrics;
@@ -46,6 +47,7 @@ use admin::{Admin, AdminChanges, AdminSettings};
 use clients::{ClientSync, Followed};
 use config_watch::ConfigWatch;
 use drain::Progress;
+use fleet::FleetSync;
 use loading::{Loading, Why};
 use operations::{Operation, RunningOverrides};
 use reload::Running;
@@ -122,6 +124,9 @@ impl ControlPlane {
             (tokio::spawn(sync.run()), followed)
         });
         let (sync, followed) = followed.unzip();
+        let fleet = self.config.redis.clone();
+        let fleet = fleet.map(|redis| FleetSync::new(redis, Arc::clone(&self.shared)));
+        let fleet = fleet.map(|fleet| tokio::spawn(fleet.run()));
         let (operations, asked) = mpsc::channel(OPERATIONS_MAX);
         let admin = Admin::new(
             Arc::clone(&admin_settings),
@@ -154,6 +159,7 @@ impl ControlPlane {
         follow(&mut running, self.loader, &mut asking).await?;
         let report = stop(&mut running, asking, &self.health, &self.phase).await;
         admin.abort();
+        fleet.inspect(|fleet| fleet.abort());
         if let (Some(sync), Some(store)) = (sync, store) {
             sync.abort();
             // So that an SQLite file is whole by itself.
@@ -330,6 +336,11 @@ async fn asked_again(commands: &mut mpsc::Receiver<Command>) {
         }
     }
     std::future::pending().await
+}
+
+/// A fifth more or less, so that many processes do not ask at the same moment.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(fastrand::f64().mul_add(0.4, 0.8))
 }
 
 /// Whether the process may get traffic.

@@ -197,6 +197,10 @@ fn keep_fixed(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
         loaded.database = running.database.clone();
         fixed.push("database");
     }
+    if loaded.redis != running.redis {
+        loaded.redis = running.redis.clone();
+        fixed.push("redis");
+    }
     if loaded.log != running.log {
         loaded.log = running.log.clone();
         fixed.push("log");

@@ -1,14 +1,15 @@
 //! Whether a client may make a request now. What may refuse a call of either service.
 
-use std::{net::IpAddr, num::NonZeroU32};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
     data::{context::WorkerContext, limited::Limited},
-    limit::{Mode, Quota, Refusal, Registered, Room, Tick, TokenBucket},
+    config::OnFailure,
+    limit::{Mode, Quota, Refusal, Registered, Room, Slot, Tick, TokenBucket, one_client},
     message::RequestHead,
-    state::{Limit, Limits, Scope, WorkerStats},
+    state::{Fleet, Limit, Limits, RateLimits, Scope, SharedBucket, Sharing, WorkerStats},
 };
 
 /// Which client a request is of.
@@ -45,13 +46,15 @@ impl<'a> Caller<'a> {
 struct Request<'a> {
     context: &'a WorkerContext,
     caller: Caller<'a>,
-    client: Option<&'a Registered>,
+    client: Option<&'a Arc<Registered>>,
     cost: NonZeroU32,
     now: Tick,
+    sharing: Option<Sharing>,
 }
 
 /// Takes the tokens of a request from all the buckets that it comes under, or from none. Costs a
-/// look-up of the client and a compare-and-swap for each limit, and nothing where there are none.
+/// look-up of the client and a compare-and-swap for each limit, and nothing where there are none. In
+/// a fleet, a note for each limit as well; the other processes are never waited for.
 ///
 /// # Errors
 ///
@@ -64,12 +67,18 @@ pub(in crate::data) fn admit(
     now: Instant,
 ) -> Result<(), Limited> {
     let client = limits.clients.find(caller.address, caller.api_key);
+    let rate_limits = &context.shared.rate_limits;
+    let sharing = rate_limits.fleet().map(Fleet::sharing);
+    if sharing == Some(Sharing::Alone(OnFailure::Allow)) {
+        return Ok(());
+    }
     let request = Request {
         context,
         caller,
-        client: client.map(|client| &**client),
+        client,
         cost: scoped.cost,
-        now: context.shared.rate_limits.tick(now),
+        now: rate_limits.tick(now),
+        sharing,
     };
     let own = request.own(limits);
     let scoped = [scoped.listener, scoped.route];
@@ -100,9 +109,18 @@ struct Demand<'a> {
 #[derive(Clone, Copy)]
 enum Bucket<'a> {
     /// A registered client's.
-    Known(&'a TokenBucket),
+    Known {
+        client: &'a Registered,
+        /// The limit; `None` for its own quota.
+        limit: Option<Slot>,
+        bucket: &'a TokenBucket,
+    },
     /// Of the table for all others, by its key.
-    Table { key: u64, overflow: &'a TokenBucket },
+    Table {
+        limit: Slot,
+        key: u64,
+        overflow: &'a TokenBucket,
+    },
 }
 
 impl<'a> Request<'a> {
@@ -113,27 +131,34 @@ impl<'a> Request<'a> {
                 scope: Scope::Client,
                 quota: &client.client.quota,
                 mode: limits.mode,
-                bucket: Bucket::Known(&client.bucket),
+                bucket: Bucket::Known {
+                    client,
+                    limit: None,
+                    bucket: &client.bucket,
+                },
             }),
             None => limits.default.as_ref().map(|limit| self.scoped(limit)),
         }
     }
 
     fn scoped(&self, limit: &'a Limit) -> Demand<'a> {
-        let known = self.client.and_then(|client| client.scoped(limit.slot));
+        let known = self.client.and_then(|client| {
+            Some(Bucket::Known {
+                client,
+                limit: Some(limit.slot),
+                bucket: client.scoped(limit.slot)?,
+            })
+        });
         let table = || Bucket::Table {
-            key: self
-                .context
-                .shared
-                .rate_limits
-                .key(limit.slot, self.caller.address),
+            limit: limit.slot,
+            key: self.rate_limits().key(limit.slot, self.caller.address),
             overflow: &limit.overflow,
         };
         Demand {
             scope: limit.scope,
             quota: &limit.rule.quota,
             mode: limit.rule.mode,
-            bucket: known.map_or_else(table, Bucket::Known),
+            bucket: known.unwrap_or_else(table),
         }
     }
 
@@ -167,14 +192,22 @@ impl<'a> Request<'a> {
                 }
             }
         }
+        for (demand, room) in taken.into_iter().flatten() {
+            self.note(demand, room);
+        }
         Ok(())
     }
 
     fn take(&self, demand: Demand<'_>) -> (Room, Result<(), Refusal>) {
+        if self.sharing == Some(Sharing::Alone(OnFailure::Deny)) {
+            return (Room::Own, Err(FLEET_IS_DOWN));
+        }
         match demand.bucket {
-            Bucket::Known(bucket) => (Room::Own, bucket.take(demand.quota, self.cost, self.now)),
-            Bucket::Table { key, overflow } => {
-                let buckets = self.context.shared.rate_limits.buckets();
+            Bucket::Known { bucket, .. } => {
+                (Room::Own, bucket.take(demand.quota, self.cost, self.now))
+            }
+            Bucket::Table { key, overflow, .. } => {
+                let buckets = self.rate_limits().buckets();
                 let taken = buckets.take(key, demand.quota, self.cost, self.now, overflow);
                 if taken.0 == Room::Shared {
                     self.stats().bucket_overflows.increment();
@@ -186,15 +219,37 @@ impl<'a> Request<'a> {
 
     fn refund(&self, demand: Demand<'_>, room: Room) {
         match (demand.bucket, room) {
-            (Bucket::Known(bucket), _) => bucket.refund(demand.quota, self.cost),
+            (Bucket::Known { bucket, .. }, _) => bucket.refund(demand.quota, self.cost),
             (Bucket::Table { overflow, .. }, Room::Shared) => {
                 overflow.refund(demand.quota, self.cost);
             }
             (Bucket::Table { key, .. }, Room::Own) => {
-                let buckets = self.context.shared.rate_limits.buckets();
+                let buckets = self.rate_limits().buckets();
                 buckets.refund(key, demand.quota, self.cost);
             }
         }
+    }
+
+    /// Tells the fleet what was taken. The bucket of clients that the table has no room for is of
+    /// this process alone.
+    fn note(&self, demand: Demand<'_>, room: Room) {
+        let fleet = self.rate_limits().fleet();
+        let is_shared = self.sharing == Some(Sharing::Shared) && room == Room::Own;
+        let Some(fleet) = fleet.filter(|_| is_shared) else {
+            return;
+        };
+        let bucket = match demand.bucket {
+            Bucket::Known { client, limit, .. } => SharedBucket::Registered {
+                id: Arc::clone(&client.client.id),
+                limit,
+            },
+            Bucket::Table { limit, .. } => SharedBucket::Unregistered {
+                address: one_client(self.caller.address),
+                limit,
+            },
+        };
+        let tokens = self.cost.min(demand.quota.capacity()).get();
+        fleet.note(self.context.index, bucket, *demand.quota, tokens.into());
     }
 
     fn count(&self, demand: Demand<'_>) {
@@ -222,8 +277,17 @@ impl<'a> Request<'a> {
     fn stats(&self) -> &WorkerStats {
         &self.context.state().stats
     }
+
+    fn rate_limits(&self) -> &'a RateLimits {
+        &self.context.shared.rate_limits
+    }
 }
 
+/// What a request is told where limits that cannot be shared refuse all.
+const FLEET_IS_DOWN: Refusal = Refusal {
+    retry_after: Duration::from_secs(1),
+    remaining: 0,
+};
 /// The client's own, the listener's and the route's.
 const LIMITS_MAX: usize = 3;
 /// The header that names a registered client.

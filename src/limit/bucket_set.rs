@@ -11,11 +11,11 @@ use std::sync::{
     Mutex,
     atomic::{AtomicU64, Ordering},
 };
-use std::{num::NonZeroU32, sync::PoisonError};
+use std::{num::NonZeroU32, sync::PoisonError, time::Duration};
 
 use crate::limit::{
     Quota, Refusal, Tick,
-    token_bucket::{step, tokens},
+    token_bucket::{missing, step, tokens},
 };
 
 /// The buckets of keys that fall together.
@@ -69,6 +69,32 @@ impl BucketSet {
     /// Gives a slot to a key. False if all are in use.
     fn claim(&self, key: u64, now: Tick) -> bool {
         self.slots.iter().any(|slot| slot.claim(key, now))
+    }
+
+    /// Sets the time until a key's bucket is full, in place of what was taken here. Does nothing where
+    /// there is no slot for the key.
+    pub(super) fn set_missing(&self, key: u64, missing: Duration, now: Tick) {
+        let full_at = now.plus(missing).0;
+        if self.set_full_at(key, full_at) || missing.is_zero() {
+            return;
+        }
+        let _claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = self.slots.iter().any(|slot| slot.is_of(key));
+        if is_there || self.claim(key, now) {
+            self.set_full_at(key, full_at);
+        }
+    }
+
+    /// False if the key has no slot.
+    fn set_full_at(&self, key: u64, full_at: u64) -> bool {
+        self.slots.iter().any(|slot| slot.set_full_at(key, full_at))
+    }
+
+    /// Time until a key's bucket is full.
+    pub(super) fn missing(&self, key: u64, now: Tick) -> Duration {
+        let slot = self.slots.iter().find(|slot| slot.is_of(key));
+        let full_at = slot.map(|slot| slot.full_at.load(Ordering::Relaxed));
+        missing(full_at.filter(|&at| at != CLAIMED).unwrap_or(0), now)
     }
 
     /// Gives tokens back.
@@ -127,6 +153,18 @@ impl Slot {
                 Err(current) => full_at = current,
             }
         }
+    }
+
+    /// False if the slot is another key's.
+    fn set_full_at(&self, key: u64, next: u64) -> bool {
+        let mut full_at = self.full_at.load(Ordering::Acquire);
+        while full_at != CLAIMED && self.is_of(key) {
+            match self.swap(full_at, next) {
+                Ok(_) => return true,
+                Err(current) => full_at = current,
+            }
+        }
+        false
     }
 
     /// Gives the slot to a key if its bucket is full. Called by one thread of a set at a time.

@@ -1,6 +1,6 @@
 //! The buckets of clients that are not registered: as many as come, within a bound.
 
-use std::{num::NonZeroU32, sync::OnceLock};
+use std::{num::NonZeroU32, sync::OnceLock, time::Duration};
 
 use crate::limit::{
     Quota, Refusal, Tick, TokenBucket,
@@ -65,6 +65,17 @@ impl BucketTable {
     /// Whole tokens that are left in the bucket of a key.
     pub fn tokens(&self, key: u64, quota: &Quota, now: Tick) -> u32 {
         self.set(key).tokens(key_of(key), quota, now)
+    }
+
+    /// Time until the bucket of a key is full.
+    pub fn missing(&self, key: u64, now: Tick) -> Duration {
+        self.set(key).missing(key_of(key), now)
+    }
+
+    /// Sets the time until the bucket of a key is full, in place of what was taken here. Does nothing
+    /// where the table has no room for the key.
+    pub fn set_missing(&self, key: u64, missing: Duration, now: Tick) {
+        self.set(key).set_missing(key_of(key), missing, now);
     }
 
     /// Buckets that are not full. Reads the whole table.
@@ -191,6 +202,21 @@ mod tests {
         assert!(take().is_ok() && take().is_err());
         table.refund(7, &quota, NonZeroU32::MIN);
         assert!(take().is_ok() && take().is_err());
+    }
+
+    #[test]
+    fn a_bucket_is_set_to_what_others_say() {
+        let (table, quota, overflow) = (table(100), quota(3, 1.0), TokenBucket::default());
+        let take = || table.take(7, &quota, NonZeroU32::MIN, at(5), &overflow).1;
+        table.set_missing(7, Duration::from_secs(2), at(5));
+        assert_eq!(table.missing(7, at(5)), Duration::from_secs(2));
+        assert!(take().is_ok() && take().is_err());
+        table.set_missing(7, Duration::ZERO, at(5));
+        assert_eq!(table.missing(7, at(5)), Duration::ZERO);
+        assert!(take().is_ok());
+        // A full bucket takes no place.
+        table.set_missing(8, Duration::ZERO, at(5));
+        assert_eq!(table.count(at(5)), 1);
     }
 
     /// Clients come at the same moment from many threads, and slots change hands: none gets more

@@ -14,7 +14,7 @@ use crate::limit::{ApiKey, Quota, RecentRefusals, StoredKey, TokenBucket};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Client {
     /// Its name, unique among clients.
-    pub id: Box<str>,
+    pub id: Arc<str>,
     /// What it may do.
     pub quota: Quota,
     /// Addresses whose requests are its own, unless a longer network is another client's.
@@ -45,7 +45,7 @@ pub struct Slot(pub usize);
 #[derive(Debug, Default)]
 pub struct ClientTable {
     clients: Vec<Arc<Registered>>,
-    by_id: HashMap<Box<str>, usize>,
+    by_id: HashMap<Arc<str>, usize>,
     by_key: HashMap<Box<str>, (usize, StoredKey)>,
     v4: Networks<Ipv4Addr>,
     v6: Networks<Ipv6Addr>,
@@ -75,7 +75,7 @@ impl ClientTable {
                 let entry = table.by_key.entry(key.id.clone());
                 entry.or_insert_with(|| (index, key.clone()));
             }
-            table.by_id.insert(client.id.clone(), index);
+            table.by_id.insert(Arc::clone(&client.id), index);
             let old = before.get(&client.id);
             table
                 .clients

@@ -88,6 +88,24 @@ impl Quota {
         self.ticks_per_token * u64::from(self.capacity.get())
     }
 
+    /// Ticks by which a bucket may be more than empty: what other processes of a fleet gave out before
+    /// they knew of each other, and what is left of a larger quota. One capacity or 64 tokens, and at
+    /// least a second.
+    pub(super) fn ticks_of_debt(&self) -> u64 {
+        let tokens = u64::from(self.capacity.get()).max(DEBT_TOKENS);
+        self.ticks_per_token.saturating_mul(tokens).max(PER_SECOND)
+    }
+
+    /// Time in which a number of tokens comes.
+    pub fn time_of(&self, tokens: u64) -> Duration {
+        tick::duration(self.ticks_per_token.saturating_mul(tokens))
+    }
+
+    /// The longest that a bucket can be from being full, debt included.
+    pub fn time_of_deepest_debt(&self) -> Duration {
+        tick::duration(self.ticks_to_fill().saturating_add(self.ticks_of_debt()))
+    }
+
     /// Ticks in which as many tokens come. A request that costs more than a bucket holds takes all
     /// of it, since it could never be admitted otherwise.
     pub(super) fn ticks_of(&self, tokens: NonZeroU32) -> u64 {
@@ -146,6 +164,8 @@ const CAPACITY_MAX: u32 = 1_000_000_000;
 const RATE_MAX: u64 = 10_000_000;
 const MICRO: u128 = 1_000_000;
 const MICROS_MAX: u64 = RATE_MAX * MICRO as u64;
+/// So that the many processes of a fleet are exact together also where a bucket holds one token.
+const DEBT_TOKENS: u64 = 64;
 const FILL_SECONDS_MAX: u64 = 30 * 86_400;
 
 #[cfg(test)]

@@ -14,6 +14,11 @@ impl Tick {
         let nanos = u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX);
         Self(nanos.saturating_mul(PER_NANO))
     }
+
+    /// The tick that is some time later.
+    pub(super) fn plus(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(Self::after(time).0))
+    }
 }
 
 /// A number of ticks as time, rounded up to a nanosecond.

@@ -6,16 +6,13 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{num::NonZeroU32, time::Duration};
 
-use crate::limit::{
-    Quota, Tick,
-    tick::{self, PER_SECOND},
-};
+use crate::limit::{Quota, Tick, tick};
 
 /// How much of a [`Quota`] is used. Begins full. Any thread may take, without waiting: of R tokens
 /// a second and a capacity of B, at most R·T + B are given in any time T, whatever the threads.
 ///
 /// The quota is an argument, so that a changed one holds from the next request on: the time to
-/// the full bucket stays, up to that of an empty one.
+/// the full bucket stays, unless it is longer than the new quota's debt can be.
 #[derive(Debug, Default)]
 pub struct TokenBucket {
     /// The tick at which the bucket is full if nothing more is taken. Written by all workers.
@@ -65,6 +62,17 @@ impl TokenBucket {
         self.full_at.fetch_sub(ticks, Ordering::Relaxed);
     }
 
+    /// Time until it is full if nothing more is taken.
+    pub fn missing(&self, now: Tick) -> Duration {
+        missing(self.full_at.load(Ordering::Relaxed), now)
+    }
+
+    /// Sets the time until it is full, in place of what was taken here. What other threads take at
+    /// the same moment may be lost.
+    pub fn set_missing(&self, missing: Duration, now: Tick) {
+        self.full_at.store(now.plus(missing).0, Ordering::Relaxed);
+    }
+
     /// Whole tokens that are left.
     pub fn tokens(&self, quota: &Quota, now: Tick) -> u32 {
         tokens(self.full_at.load(Ordering::Relaxed), quota, now)
@@ -80,7 +88,7 @@ pub(super) fn step(
 ) -> (u64, Result<(), Refusal>) {
     let empty = now.0.saturating_add(quota.ticks_to_fill());
     // Further away than requests can bring it: the quota was lowered, or the clock went back.
-    let is_beyond = full_at > empty.saturating_add(PER_SECOND);
+    let is_beyond = full_at > empty.saturating_add(quota.ticks_of_debt());
     let full_at = if is_beyond { empty } else { full_at };
     let next = full_at.max(now.0).saturating_add(quota.ticks_of(cost));
     if next <= empty {
@@ -91,6 +99,10 @@ pub(super) fn step(
         remaining: tokens(full_at, quota, now),
     };
     (full_at, Err(refusal))
+}
+
+pub(super) fn missing(full_at: u64, now: Tick) -> Duration {
+    tick::duration(full_at.saturating_sub(now.0))
 }
 
 pub(super) fn tokens(full_at: u64, quota: &Quota, now: Tick) -> u32 {
@@ -195,6 +207,18 @@ mod tests {
         assert_eq!(admitted(&bucket, &quota, 9, at(2_000)), 2);
         // Ahead: no more than it holds.
         assert_eq!(admitted(&bucket, &quota, 9, at(24 * hour)), 5);
+    }
+
+    /// As other processes of a fleet may have given out.
+    #[test]
+    fn a_debt_is_paid_before_the_next_token_comes() {
+        let (bucket, quota) = (TokenBucket::default(), quota(1, 1.0));
+        bucket.set_missing(Duration::from_secs(10), at(0));
+        assert_eq!(bucket.missing(at(4_000)), Duration::from_secs(6));
+        let refusal = bucket.take(&quota, NonZeroU32::MIN, at(0)).unwrap_err();
+        assert_eq!(refusal.retry_after, Duration::from_secs(10));
+        assert_eq!(admitted(&bucket, &quota, 9, at(9_999)), 0);
+        assert_eq!(admitted(&bucket, &quota, 9, at(10_000)), 1);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod close_cause;
 mod counter;
 mod database_status;
 mod duration_histogram;
+mod fleet;
 mod name_lookups;
 mod open_files;
 mod queue;
@@ -28,6 +29,7 @@ mod stats;
 mod status;
 mod turns;
 mod upstream;
+mod usage;
 
 pub use backend::{Backend, BackendStats, Condition, InFlight};
 pub use cause::Cause;
@@ -36,6 +38,7 @@ pub use close_cause::CloseCause;
 pub use counter::Counter;
 pub use database_status::DatabaseStatus;
 pub use duration_histogram::{DURATION_BOUNDS, DurationHistogram};
+pub use fleet::{Fleet, Sharing};
 pub use name_lookups::NameLookups;
 pub use open_files::{BackendFile, OpenFiles};
 pub use queue::{Place, Queue, QueueRank};
@@ -47,6 +50,7 @@ pub use stats::{AcceptFault, Protocol, WorkerStats};
 pub use status::Status;
 pub use turns::Turns;
 pub use upstream::{Member, Pick, Upstream, WHOLE_SHARE};
+pub use usage::{SharedBucket, Used};
 
 /// Everything that workers and the control plane share. Lives as long as the process.
 #[derive(Debug)]

@@ -9,7 +9,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::limit::{BucketTable, Rule, Slot, Tick, TokenBucket, one_client};
+use crate::{
+    limit::{BucketTable, Rule, Slot, Tick, TokenBucket, one_client},
+    state::Fleet,
+};
 
 /// The buckets of clients that are not registered, and what else outlives a reload. Those of
 /// registered clients are in the snapshot's [`crate::limit::ClientTable`].
@@ -23,6 +26,7 @@ pub struct RateLimits {
     /// The limits that there ever were, by name; the index of each is its slot. Only the control
     /// plane looks.
     known: Mutex<Vec<(String, Arc<TokenBucket>)>>,
+    fleet: Option<Fleet>,
 }
 
 /// A limit on a listener, on a route or everywhere.
@@ -74,7 +78,19 @@ impl RateLimits {
             buckets: BucketTable::new(clients_max),
             hasher: RandomState::new(),
             known: Mutex::default(),
+            fleet: None,
         }
+    }
+
+    /// The same, shared with the other processes of a fleet.
+    #[must_use]
+    pub fn shared_by(self, fleet: Option<Fleet>) -> Self {
+        Self { fleet, ..self }
+    }
+
+    /// How limits are shared with other processes; `None` where they are not.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
     }
 
     /// A moment as buckets count it.
@@ -97,6 +113,12 @@ impl RateLimits {
             rule,
             overflow: overflow.unwrap_or_default(),
         }
+    }
+
+    /// The name of a limit.
+    pub fn name(&self, slot: Slot) -> Option<String> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(slot.0).map(|(name, _)| name.clone())
     }
 
     /// How many slots were given out.

@@ -1,6 +1,6 @@
 //! From rows to clients. Rows may be written by hand, so each is checked.
 
-use std::{collections::HashMap, net::IpAddr, num::NonZeroU32};
+use std::{collections::HashMap, net::IpAddr, num::NonZeroU32, sync::Arc};
 
 use ipnet::IpNet;
 use sqlx::{Row as _, any::AnyRow};
@@ -60,7 +60,7 @@ impl ReadClients {
         read
     }
 
-    fn client(&mut self, index: &HashMap<Box<str>, usize>, id: &str) -> Option<&mut Client> {
+    fn client(&mut self, index: &HashMap<Arc<str>, usize>, id: &str) -> Option<&mut Client> {
         self.clients.get_mut(*index.get(id)?)
     }
 }

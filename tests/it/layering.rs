@@ -10,7 +10,7 @@ const TIERS: &[&[&str]] = &[
         "balance", "ejection", "health", "redirect", "retry", "route",
     ],
     &["config"],
-    &["state", "store"],
+    &["fleet", "state", "store"],
     &["listener", "net", "proto", "shutdown", "telemetry"],
     &["data", "control"],
     &["app", "backend", "admin_client", "check", "migrate"],

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use crate::config::{
     Database,
     key::{Kind, Value},
+    masked_url::masked,
 };
 
 /// A database's URL. Messages show it without its password.
@@ -29,6 +30,6 @@ impl Value for DatabaseUrl {
     }
 
     fn shown(&self, text: &str) -> String {
-        Database::masked(text)
+        masked(text)
     }
 }

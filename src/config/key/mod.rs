@@ -8,12 +8,14 @@ use std::fmt::Debug;
 
 mod database;
 mod quantities;
+mod redis;
 mod secret;
 mod shapes;
 mod words;
 
 pub(super) use database::DatabaseUrl;
 pub(super) use quantities::{Bytes, Percent, Span, Whole};
+pub(super) use redis::RedisServer;
 pub(super) use secret::Secret;
 pub(super) use shapes::{List, Named, Pairs, Section, SectionOrOff, TextOrTable};
 pub(super) use words::{Address, Choice, OrNone, Switch, Text, is_off};

@@ -34,6 +34,7 @@ mod http;
 mod log;
 mod rate_limit;
 mod redirect;
+mod redis;
 mod route;
 mod tls;
 mod upstream;
@@ -57,6 +58,12 @@ const DATABASE: Key<DatabaseUrl> = Key::optional(
     "The database of registered clients. A change needs a restart",
 )
 .or_setting(Setting::Database);
+const REDIS: Key<key::Section> = Key::optional(
+    "redis",
+    key::Section(&redis::REDIS),
+    "its defaults",
+    "How the processes of a fleet share rate limits: by a server of Redis or Valkey. A change needs a restart",
+);
 const RESOLVE: Key<key::Section> = Key::optional(
     "resolve",
     key::Section(&RESOLVE_KEYS),
@@ -135,6 +142,7 @@ pub(super) static ROOT: Table = Table {
         &upstream::UPSTREAMS,
         &rate_limit::RATE_LIMIT,
         &DATABASE,
+        &REDIS,
         &CONNECTIONS,
         &ADMIN,
         &RESOLVE,
@@ -170,6 +178,7 @@ pub(super) fn config(
     let config = Config {
         rate_limits: rate_limit::everywhere(&root),
         database: root.given(&DATABASE),
+        redis: redis::redis(&root.section(&REDIS)),
         connections: connections::connections(&root.section(&CONNECTIONS)),
         ttl_max: root.section(&RESOLVE).get(&MAX_TTL),
         drain: drain(&root.section(&DRAIN)),

@@ -43,7 +43,8 @@ impl Shards {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             ConstGauge::new(count).encode(metric.encode_family(&[("kind", kind)])?)?;
         }
-        self.database(encoder)
+        self.database(encoder)?;
+        self.fleet(encoder)
     }
 
     /// How reading the clients goes. All zero where there is no database.
@@ -57,5 +58,25 @@ impl Shards {
         let help = "Rows of the database that make no sense and are left out";
         let bad = i64::try_from(database.bad_rows()).unwrap_or(i64::MAX);
         gauge(encoder, "database_bad_rows", help, bad)
+    }
+
+    /// How limits are shared with other processes. Nothing where they are not.
+    fn fleet(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(fleet) = self.shared.rate_limits.fleet() else {
+            return Ok(());
+        };
+        let help = "1 if the server that shares rate limits gave its last answer";
+        gauge(encoder, "redis_up", help, i64::from(fleet.is_up()))?;
+        let help = "Reports of tokens that were given out, by result";
+        let counts = [("ok", fleet.reports()), ("failed", fleet.failures())];
+        family(encoder, "redis_reports", help, "result", counts)?;
+        let help = "Buckets in the reports that were answered";
+        let metric =
+            encoder.encode_descriptor("redis_buckets", help, None, MetricType::Counter)?;
+        ConstCounter::new(fleet.buckets()).encode(metric)?;
+        let help = "Requests that other processes do not learn of, as too many buckets wait for a report";
+        let metric =
+            encoder.encode_descriptor("redis_unshared", help, None, MetricType::Counter)?;
+        ConstCounter::new(fleet.unshared()).encode(metric)
     }
 }

@@ -16,6 +16,7 @@ mod process;
 mod raw_client;
 pub mod raw_http2;
 mod recording_backend;
+mod redis;
 mod steady_client;
 mod strict_http1;
 mod table;
@@ -38,6 +39,7 @@ pub use pairing::{
 pub use postgres::Postgres;
 pub use process::{Process, weir};
 pub use raw_client::{End, Talk, read_to_end, talk};
+pub use self::redis::{Redis, RedisLink};
 pub use recording_backend::{RecordingBackend, Wire};
 pub use steady_client::SteadyClient;
 pub use table::Table;
