@@ -19,9 +19,9 @@ pub mod route;
 
 pub mod config;
 
+pub mod fleet;
 pub mod state;
 pub mod store;
-pub mod fleet;
 
 pub mod listener;
 pub mod net;

@@ -83,7 +83,13 @@ mod tests {
         ] {
             assert!(RedisUrl::parse(text).is_ok(), "{text}");
         }
-        for text in ["", "redis:6379", "http://redis", "redis://redis/x", "redis://redis:x"] {
+        for text in [
+            "",
+            "redis:6379",
+            "http://redis",
+            "redis://redis/x",
+            "redis://redis:x",
+        ] {
             assert!(RedisUrl::parse(text).is_err(), "{text}");
         }
     }

@@ -5,8 +5,8 @@ use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    data::{context::WorkerContext, limited::Limited},
     config::OnFailure,
+    data::{context::WorkerContext, limited::Limited},
     limit::{Mode, Quota, Refusal, Registered, Room, Slot, Tick, TokenBucket, one_client},
     message::RequestHead,
     state::{Fleet, Limit, Limits, RateLimits, Scope, SharedBucket, Sharing, WorkerStats},

@@ -135,18 +135,19 @@ impl SharedBuckets {
 /// The same kind of address at another node.
 fn at(address: &ConnectionAddr, node: Node) -> ConnectionAddr {
     let Node { host, port } = node;
-    match address {
-        ConnectionAddr::TcpTls {
-            insecure,
-            tls_params,
-            ..
-        } => ConnectionAddr::TcpTls {
-            host,
-            port,
-            insecure: *insecure,
-            tls_params: tls_params.clone(),
-        },
-        _ => ConnectionAddr::Tcp(host, port),
+    let ConnectionAddr::TcpTls {
+        insecure,
+        tls_params,
+        ..
+    } = address
+    else {
+        return ConnectionAddr::Tcp(host, port);
+    };
+    ConnectionAddr::TcpTls {
+        host,
+        port,
+        insecure: *insecure,
+        tls_params: tls_params.clone(),
     }
 }
 

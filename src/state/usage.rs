@@ -108,7 +108,10 @@ mod tests {
         assert_eq!(usage.add(bucket(1), quota, 2), Noted::First);
         assert_eq!(usage.add(bucket(1), quota, 3), Noted::Later);
         assert_eq!(usage.tokens(&bucket(1)), 5);
-        assert_eq!(usage.take().get(&bucket(1)), Some(&Used { quota, tokens: 5 }));
+        assert_eq!(
+            usage.take().get(&bucket(1)),
+            Some(&Used { quota, tokens: 5 })
+        );
         assert_eq!(usage.tokens(&bucket(1)), 0);
         assert_eq!(usage.add(bucket(1), quota, 1), Noted::First);
     }

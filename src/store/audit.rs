@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use sqlx::{AnyConnection, Row as _, any::AnyRow};
 
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, statement};
 
 /// Who makes a change, and from where.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ pub(super) async fn record(
     entry: &NewEntry<'_>,
 ) -> Result<(), StoreError> {
     let text = |value: &Option<Json>| value.as_ref().map(Json::to_string);
-    sqlx::query("INSERT INTO audit (at_ms, actor, address, action, subject, old_value, new_value) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+    statement::query("INSERT INTO audit (at_ms, actor, address, action, subject, old_value, new_value) VALUES ($1, $2, $3, $4, $5, $6, $7)")
         .bind(entry.now_ms)
         .bind(entry.actor.name.clone())
         .bind(entry.actor.address.clone())
@@ -98,13 +98,13 @@ impl Store {
     ///
     /// When the database gives no answer.
     pub async fn audit(&self, filter: &Filter, limit: u32) -> Result<Vec<Entry>, StoreError> {
-        let rows = sqlx::query("SELECT id, at_ms, actor, address, action, subject, old_value, new_value FROM audit WHERE id < $1 AND ($2 = '' OR subject = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR actor = $4) ORDER BY id DESC LIMIT $5")
+        let rows = statement::query("SELECT id, at_ms, actor, address, action, subject, old_value, new_value FROM audit WHERE id < $1 AND ($2 = '' OR subject = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR actor = $4) ORDER BY id DESC LIMIT $5")
             .bind(filter.before.unwrap_or(i64::MAX))
             .bind(filter.subject.clone().unwrap_or_default())
             .bind(filter.action.clone().unwrap_or_default())
             .bind(filter.actor.clone().unwrap_or_default())
             .bind(i64::from(limit))
-            .fetch_all(&*self.pool())
+            .fetch_all(&mut *self.read().await?)
             .await?;
         rows.iter().map(entry).collect()
     }

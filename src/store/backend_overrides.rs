@@ -9,6 +9,7 @@ use crate::{
         Store, StoreError,
         audit::{self, NewEntry},
         clients::Change,
+        statement,
     },
 };
 
@@ -20,7 +21,9 @@ impl Store {
     /// When the database gives no answer.
     pub async fn read_overrides(&self) -> Result<BackendOverrides, StoreError> {
         let rows = "SELECT upstream, backend, weight, file_weight, state, file_state, until_ms FROM backend_overrides";
-        let rows = sqlx::query(rows).fetch_all(&*self.pool()).await?;
+        let rows = statement::query(rows)
+            .fetch_all(&mut *self.read().await?)
+            .await?;
         let mut overrides = BackendOverrides::default();
         for row in &rows {
             let (key, wanted) = read(row)?;
@@ -48,7 +51,7 @@ impl Store {
             return Ok(());
         }
         let delete = "DELETE FROM backend_overrides WHERE upstream = $1 AND backend = $2";
-        sqlx::query(delete)
+        statement::query(delete)
             .bind(key.upstream.clone())
             .bind(key.backend.clone())
             .execute(&mut *transaction)
@@ -75,7 +78,7 @@ async fn find(
     key: &BackendKey,
 ) -> Result<Option<BackendOverride>, StoreError> {
     let find = "SELECT upstream, backend, weight, file_weight, state, file_state, until_ms FROM backend_overrides WHERE upstream = $1 AND backend = $2";
-    let row = sqlx::query(find)
+    let row = statement::query(find)
         .bind(key.upstream.clone())
         .bind(key.backend.clone())
         .fetch_optional(connection)
@@ -91,7 +94,7 @@ async fn insert(
 ) -> Result<(), StoreError> {
     let (weight, state) = (wanted.weight, wanted.state);
     let number = |weight: std::num::NonZeroU16| i64::from(weight.get());
-    sqlx::query("INSERT INTO backend_overrides (upstream, backend, weight, file_weight, state, file_state, until_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+    statement::query("INSERT INTO backend_overrides (upstream, backend, weight, file_weight, state, file_state, until_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)")
         .bind(key.upstream.clone())
         .bind(key.backend.clone())
         .bind(weight.map(|weight| number(weight.value)))

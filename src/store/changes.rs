@@ -3,12 +3,15 @@
 
 use std::{os::unix::fs::MetadataExt as _, path::PathBuf};
 
-use sqlx::{Connection as _, SqliteConnection, postgres::PgListener, sqlite::SqliteConnectOptions};
+use sqlx::{
+    Connection as _, Executor as _, Row as _, SqliteConnection, postgres::PgListener,
+    sqlite::SqliteConnectOptions,
+};
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::{
     config::Database,
-    store::{Store, StoreError},
+    store::{Store, StoreError, statement},
 };
 
 /// Waits for changes.
@@ -105,9 +108,11 @@ impl Source {
         let connecting = PgListener::connect(url);
         let listener = timeout(ANSWER_TIME_MAX, connecting).await;
         let mut listener = listener.map_err(|_elapsed| StoreError::TimedOut(ANSWER_TIME_MAX))??;
-        listener.listen(CHANNEL).await?;
-        if hears_itself(&mut listener, store).await? {
-            return Ok(Self::Notified(Box::new(listener)));
+        if keeps_session(&mut listener, store).await? {
+            listener.listen(CHANNEL).await?;
+            if hears_itself(&mut listener, store).await? {
+                return Ok(Self::Notified(Box::new(listener)));
+            }
         }
         tracing::warn!(
             "the database loses notifications, as behind a pooler in transaction mode; it is polled instead. \
@@ -121,10 +126,27 @@ impl Source {
     }
 }
 
-/// Whether a notification comes back: not so where a pooler shares connections between transactions.
+/// Whether a connection has the server's session for itself: not so where a pooler shares sessions
+/// between transactions. There, to listen would make notifications come to other clients of the pooler.
+async fn keeps_session(listener: &mut PgListener, store: &Store) -> Result<bool, StoreError> {
+    let before = session(listener).await?;
+    let mut other = store.read().await?;
+    let other_session: i32 = statement::scalar(SESSION).fetch_one(&mut *other).await?;
+    // While the other transaction keeps its session.
+    Ok(other_session != before && session(listener).await? == before)
+}
+
+async fn session(listener: &mut PgListener) -> Result<i32, StoreError> {
+    let row = listener.fetch_one(sqlx::raw_sql(SESSION)).await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Whether a notification comes back.
 async fn hears_itself(listener: &mut PgListener, store: &Store) -> Result<bool, StoreError> {
     let notify = "SELECT pg_notify('weir_clients', '')";
-    sqlx::query(notify).execute(&*store.pool()).await?;
+    let mut transaction = store.begin().await?;
+    statement::query(notify).execute(&mut *transaction).await?;
+    transaction.commit().await?;
     match timeout(ECHO_TIME_MAX, listener.try_recv()).await {
         Ok(received) => Ok(received?.is_some()),
         Err(_elapsed) => Ok(false),
@@ -176,7 +198,10 @@ async fn data_version(connection: &mut SqliteConnection) -> Result<i64, StoreErr
 
 async fn sums(store: &Store) -> Result<Sums, StoreError> {
     let sums = "SELECT count(*), coalesce(sum(version), 0)::bigint FROM clients";
-    Ok(sqlx::query_as(sums).fetch_one(&*store.pool()).await?)
+    let row = statement::query(sums)
+        .fetch_one(&mut *store.read().await?)
+        .await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 impl std::fmt::Debug for Source {
@@ -189,6 +214,7 @@ impl std::fmt::Debug for Source {
     }
 }
 
+const SESSION: &str = "SELECT pg_backend_pid()";
 const CHANNEL: &str = "weir_clients";
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);

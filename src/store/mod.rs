@@ -14,6 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sqlx::{AnyConnection, AnyPool, Connection as _, any::AnyPoolOptions};
+use url::Url;
 
 use crate::config::Database;
 
@@ -23,6 +24,7 @@ pub mod changes;
 pub mod clients;
 pub mod migrations;
 mod rows;
+mod statement;
 
 pub use rows::{BadRow, ReadClients, parse_network};
 
@@ -124,7 +126,9 @@ impl Store {
             return Err(StoreError::NoSchema);
         }
         let oldest = "SELECT min_reader FROM weir_schema";
-        let min_reader: i64 = sqlx::query_scalar(oldest).fetch_one(&*self.pool()).await?;
+        let min_reader: i64 = statement::scalar(oldest)
+            .fetch_one(&mut *self.read().await?)
+            .await?;
         match min_reader > migrations::NEWEST {
             true => Err(StoreError::NewerSchema(min_reader)),
             false => Ok(()),
@@ -136,7 +140,16 @@ impl Store {
     async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Any>, StoreError> {
         let begin = match self.database {
             Database::Sqlite(_) => "BEGIN IMMEDIATE",
-            Database::Postgres(_) => "BEGIN",
+            Database::Postgres(_) => POSTGRES_BEGIN,
+        };
+        Ok(self.pool().begin_with(begin).await?)
+    }
+
+    /// Begins a transaction that reads.
+    async fn read(&self) -> Result<sqlx::Transaction<'static, sqlx::Any>, StoreError> {
+        let begin = match self.database {
+            Database::Sqlite(_) => "BEGIN",
+            Database::Postgres(_) => POSTGRES_BEGIN,
         };
         Ok(self.pool().begin_with(begin).await?)
     }
@@ -202,21 +215,12 @@ fn is_network_file_system(_path: &Path) -> bool {
     false
 }
 
-/// What each connection needs.
+/// What each connection needs. One of PostgreSQL may be a pooler's, who lends it to others.
 async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    let statements: &[&'static str] = match connection.backend_name() {
-        "PostgreSQL" => &[
-            "SET statement_timeout = '5s'",
-            "SET application_name = 'weir'",
-        ],
-        _ => &[
-            "PRAGMA busy_timeout = 5000",
-            "PRAGMA synchronous = NORMAL",
-            "PRAGMA foreign_keys = ON",
-        ],
-    };
-    for statement in statements {
-        sqlx::query(*statement).execute(&mut *connection).await?;
+    if connection.backend_name() != "PostgreSQL" {
+        let pragmas =
+            "PRAGMA busy_timeout = 5000; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON";
+        sqlx::raw_sql(pragmas).execute(connection).await?;
     }
     Ok(())
 }
@@ -231,10 +235,24 @@ fn url(database: &Database) -> String {
                 utf8_percent_encode(&path, NOT_IN_PATHS)
             )
         }
-        Database::Postgres(url) => url.clone(),
+        Database::Postgres(url) => named(url),
     }
 }
 
+/// The URL with a name for the server's list of connections.
+fn named(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut parsed) if !parsed.query_pairs().any(|(key, _)| key == NAME) => {
+            parsed.query_pairs_mut().append_pair(NAME, "weir");
+            parsed.into()
+        }
+        Ok(_) | Err(_) => url.to_owned(),
+    }
+}
+
+const NAME: &str = "application_name";
+/// No setting that stays with the connection.
+const POSTGRES_BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '5s'";
 const NOT_IN_PATHS: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#');
 const CONNECTIONS_MAX: u32 = 4;
 const IDLE_TIME_MAX: Duration = Duration::from_secs(600);

@@ -142,7 +142,8 @@ async fn a_limit_holds_while_processes_and_servers_die() {
         return;
     };
     migrations::up(&postgres.database()).await.unwrap();
-    let own = "INSERT INTO clients (client_id, capacity, rate_per_sec) VALUES ('127.0.0.1', 20, 100)";
+    let own =
+        "INSERT INTO clients (client_id, capacity, rate_per_sec) VALUES ('127.0.0.1', 20, 100)";
     postgres.connect().await.execute(own).await.unwrap();
     let start = || {
         let mut command = weir();
@@ -154,7 +155,12 @@ async fn a_limit_holds_while_processes_and_servers_die() {
     };
     let (first, second) = (start(), start());
     for process in [&first, &second] {
-        until(process.admin, "weir_rate_limit_clients{kind=\"registered\"}", 1).await;
+        until(
+            process.admin,
+            "weir_rate_limit_clients{kind=\"registered\"}",
+            1,
+        )
+        .await;
         until(process.admin, "weir_redis_up", 1).await;
     }
     let both = [first.redirect, second.redirect];
@@ -198,7 +204,10 @@ fn check(admitted: usize, time: Duration, rates: f64, bursts: usize) {
 /// Asks each address from four clients until `meanwhile` is over. Returns how many were admitted, and
 /// how long it took.
 async fn flood(addrs: &[SocketAddr], meanwhile: impl AsyncFnOnce()) -> (usize, Duration) {
-    let (began, is_over) = (Instant::now(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
+    let (began, is_over) = (
+        Instant::now(),
+        Arc::new(std::sync::atomic::AtomicBool::new(false)),
+    );
     let client = |addr: SocketAddr| {
         let is_over = Arc::clone(&is_over);
         tokio::spawn(async move {

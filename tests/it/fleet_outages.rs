@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     fleet::{admitted, ask, member},
-    support::{Authority, Process, Redis, RedisLink, TestApp, TlsFront, weir},
+    support::{Authority, Link, Process, Redis, TestApp, TlsFront, weir},
 };
 
 const LIMIT: &str = "rate_limit: { capacity: 3, rate_per_sec: 0.001 }\n";
@@ -20,6 +20,10 @@ async fn statuses(app: &TestApp, requests: usize) -> Vec<u16> {
         statuses.push(ask(app.redirect).await);
     }
     statuses
+}
+
+fn url(link: &Link) -> String {
+    format!("redis://{}", link.addr)
 }
 
 /// Nothing listens there.
@@ -75,9 +79,9 @@ async fn requests_do_not_wait_for_redis() {
     let Some(redis) = Redis::start("requests_do_not_wait_for_redis").await else {
         return;
     };
-    let link = RedisLink::start(&redis).await;
-    let app = member(&link.url(), "", LIMIT).await;
-    link.swallow_answers();
+    let link = Link::start(redis.socket()).await;
+    let app = member(&url(&link), "", LIMIT).await;
+    link.lose_answers();
     // Before the time of a report is over.
     assert_eq!(statuses(&app, 4).await, [302, 302, 302, 429]);
     app.until_metric("weir_redis_up", 0).await;
@@ -91,9 +95,9 @@ async fn a_report_without_an_answer_is_not_repeated() {
     let Some(redis) = Redis::start("a_report_without_an_answer_is_not_repeated").await else {
         return;
     };
-    let link = RedisLink::start(&redis).await;
-    let app = member(&link.url(), "", LIMIT).await;
-    link.swallow_answers();
+    let link = Link::start(redis.socket()).await;
+    let app = member(&url(&link), "", LIMIT).await;
+    link.lose_answers();
     assert_eq!(ask(app.redirect).await, 302);
     app.until_metric("weir_redis_up", 0).await;
     link.pass_answers();
@@ -129,7 +133,12 @@ async fn a_server_that_forgets_is_told_again() {
     assert_eq!(admitted(&first, 1).await, 1);
     let second = member(&redis.url(), "", LIMIT).await;
     assert_eq!(admitted(&second, 3).await, 1);
-    assert_eq!(first.metric(r#"weir_redis_reports_total{result="failed"}"#).await, 0);
+    assert_eq!(
+        first
+            .metric(r#"weir_redis_reports_total{result="failed"}"#)
+            .await,
+        0
+    );
 }
 
 /// The node of a cluster that does not hold the buckets names the one that does.
@@ -138,7 +147,7 @@ async fn the_node_that_holds_the_buckets_is_asked() {
     let Some(redis) = Redis::start("the_node_that_holds_the_buckets_is_asked").await else {
         return;
     };
-    let link = RedisLink::start(&redis).await;
+    let link = Link::start(redis.socket()).await;
     let wrong = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", wrong.local_addr().unwrap());
     let holder = link.addr.to_string();
@@ -187,14 +196,15 @@ async fn a_server_behind_tls_is_asked() {
     let Some(redis) = Redis::start("a_server_behind_tls_is_asked").await else {
         return;
     };
-    let link = RedisLink::start(&redis).await;
+    let link = Link::start(redis.socket()).await;
     let authority = Authority::new();
     let tls = TlsFront::http1(authority.certify("localhost"), link.addr).await;
     let start = |trusted| {
         let mut command = weir();
-        command
-            .arg("--cdn-host=cdn.example.com")
-            .env("REDIS_URL", format!("rediss://localhost:{}", tls.addr.port()));
+        command.arg("--cdn-host=cdn.example.com").env(
+            "REDIS_URL",
+            format!("rediss://localhost:{}", tls.addr.port()),
+        );
         if trusted {
             command.env("SSL_CERT_FILE", authority.file());
         }
@@ -213,9 +223,9 @@ async fn readiness_does_not_depend_on_redis() {
     let Some(redis) = Redis::start("readiness_does_not_depend_on_redis").await else {
         return;
     };
-    let link = RedisLink::start(&redis).await;
-    link.swallow_answers();
-    let keys = format!("redis: {{ url: \"{}\" }}\n{LIMIT}", link.url());
+    let link = Link::start(redis.socket()).await;
+    link.lose_answers();
+    let keys = format!("redis: {{ url: \"{}\" }}\n{LIMIT}", url(&link));
     let app = TestApp::start("", &keys);
     let ready = tokio::time::timeout(Duration::from_secs(20), app.readiness());
     assert_eq!(ready.await.unwrap(), 200);

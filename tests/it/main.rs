@@ -69,6 +69,7 @@ mod orderly_ends;
 mod out_of_files;
 mod own_listener;
 mod parking;
+mod poolers;
 mod purposeless_frames;
 mod queue_retries;
 mod queueing;

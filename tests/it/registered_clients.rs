@@ -22,8 +22,8 @@ use weir::{
 };
 
 use crate::support::{
-    FakeBackend, GrpcClient, Postgres, SteadyClient, TestApp, VIDEO, eventually, framed_call,
-    grpc_request, http1,
+    FakeBackend, GrpcClient, Postgres, Process, SteadyClient, TestApp, VIDEO, eventually,
+    framed_call, grpc_request, http1, weir,
 };
 
 const NONE: &Precondition = &Precondition::None;
@@ -157,6 +157,23 @@ async fn a_process_starts_without_its_database_and_says_so() {
         statuses(app.http.unwrap(), "X-Y: z", 3).await,
         [200, 200, 429]
     );
+}
+
+/// As in a container whose file system can only be read.
+#[test]
+fn a_file_that_cannot_be_made_is_named() {
+    let mut command = weir();
+    command
+        .arg("--cdn-host=cdn.example.com")
+        .env("DATABASE_URL", "sqlite:///proc/weir.db");
+    let told = Process::spawn(command).until_logged("the database gives no answer");
+    let message = told["message"].as_str().unwrap();
+    assert!(
+        message.ends_with("until it does, each client has the default limit"),
+        "{message}"
+    );
+    let error = told["error"].as_str().unwrap();
+    assert!(error.starts_with("cannot open /proc/weir.db"), "{error}");
 }
 
 #[tokio::test]

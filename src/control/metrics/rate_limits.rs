@@ -71,10 +71,10 @@ impl Shards {
         let counts = [("ok", fleet.reports()), ("failed", fleet.failures())];
         family(encoder, "redis_reports", help, "result", counts)?;
         let help = "Buckets in the reports that were answered";
-        let metric =
-            encoder.encode_descriptor("redis_buckets", help, None, MetricType::Counter)?;
+        let metric = encoder.encode_descriptor("redis_buckets", help, None, MetricType::Counter)?;
         ConstCounter::new(fleet.buckets()).encode(metric)?;
-        let help = "Requests that other processes do not learn of, as too many buckets wait for a report";
+        let help =
+            "Requests that other processes do not learn of, as too many buckets wait for a report";
         let metric =
             encoder.encode_descriptor("redis_unshared", help, None, MetricType::Counter)?;
         ConstCounter::new(fleet.unshared()).encode(metric)

@@ -10,6 +10,7 @@ use crate::{
             Change, ChangeError, StoredClient,
             statements::{bump, find, record, reread},
         },
+        statement,
     },
 };
 
@@ -61,7 +62,7 @@ impl Store {
         let old = find(&mut transaction, id, self.for_update()).await?;
         let old = old.ok_or_else(|| ChangeError::NotFound(id.to_owned()))?;
         let delete = "DELETE FROM client_keys WHERE key_id = $1 AND client_id = $2";
-        let deleted = sqlx::query(delete)
+        let deleted = statement::query(delete)
             .bind(key.to_owned())
             .bind(id.to_owned())
             .execute(&mut *transaction)
@@ -96,7 +97,7 @@ pub(super) async fn insert_key(
 ) -> Result<(), ChangeError> {
     let insert =
         "INSERT INTO client_keys (key_id, client_id, sha256, created_ms) VALUES ($1, $2, $3, $4)";
-    sqlx::query(insert)
+    statement::query(insert)
         .bind(key.id.to_string())
         .bind(id.to_owned())
         .bind(key.sha256.to_vec())

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use crate::{
     config::Database,
     limit::{Quota, StoredKey},
-    store::{Store, StoreError, audit::Actor, rows::ReadClients},
+    store::{Store, StoreError, audit::Actor, rows::ReadClients, statement},
 };
 
 mod keys;
@@ -128,12 +128,13 @@ impl Store {
     ///
     /// When the database gives no answer.
     pub async fn read_clients(&self) -> Result<ReadClients, StoreError> {
+        let mut reading = self.read().await?;
         let clients = "SELECT client_id, capacity, rate_per_sec FROM clients ORDER BY client_id";
-        let clients = sqlx::query(clients).fetch_all(&*self.pool()).await?;
+        let clients = statement::query(clients).fetch_all(&mut *reading).await?;
         let networks = "SELECT network, client_id FROM client_networks ORDER BY network";
-        let networks = sqlx::query(networks).fetch_all(&*self.pool()).await?;
+        let networks = statement::query(networks).fetch_all(&mut *reading).await?;
         let keys = "SELECT key_id, client_id, sha256 FROM client_keys ORDER BY key_id";
-        let keys = sqlx::query(keys).fetch_all(&*self.pool()).await?;
+        let keys = statement::query(keys).fetch_all(&mut *reading).await?;
         Ok(ReadClients::new(&clients, &networks, &keys))
     }
 
@@ -148,15 +149,15 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<StoredClient>, StoreError> {
         let ids = "SELECT client_id FROM clients WHERE client_id > $1 ORDER BY client_id LIMIT $2";
-        let ids: Vec<String> = sqlx::query_scalar(ids)
+        let mut reading = self.read().await?;
+        let ids: Vec<String> = statement::scalar(ids)
             .bind(after.to_owned())
             .bind(i64::from(limit))
-            .fetch_all(&*self.pool())
+            .fetch_all(&mut *reading)
             .await?;
-        let mut connection = self.pool().acquire().await?;
         let mut clients = Vec::with_capacity(ids.len());
         for id in ids {
-            clients.extend(find(&mut connection, &id, "").await?);
+            clients.extend(find(&mut reading, &id, "").await?);
         }
         Ok(clients)
     }
@@ -167,7 +168,7 @@ impl Store {
     ///
     /// When the database gives no answer.
     pub async fn client(&self, id: &str) -> Result<Option<StoredClient>, StoreError> {
-        find(&mut *self.pool().acquire().await?, id, "").await
+        find(&mut *self.read().await?, id, "").await
     }
 
     /// Makes a client what it is to be, and records that. `key` is its first, if it is new and gets
@@ -196,7 +197,7 @@ impl Store {
                 "INSERT INTO clients (client_id, capacity, rate_per_sec, version) VALUES ($1, $2, $3, $4)"
             }
         };
-        let written = sqlx::query(write)
+        let written = statement::query(write)
             .bind(spec.client_id.clone())
             .bind(i64::from(spec.quota.capacity().get()))
             .bind(spec.quota.rate().to_f64())
@@ -248,7 +249,7 @@ impl Store {
         precondition.check(id, old.as_ref())?;
         let old = old.ok_or_else(|| ChangeError::NotFound(id.to_owned()))?;
         let delete = "DELETE FROM clients WHERE client_id = $1";
-        sqlx::query(delete)
+        statement::query(delete)
             .bind(id.to_owned())
             .execute(&mut *transaction)
             .await?;

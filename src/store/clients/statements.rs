@@ -6,6 +6,7 @@ use crate::store::{
     StoreError,
     audit::{self, NewEntry},
     clients::{Change, ChangeError, ClientSpec, StoredClient},
+    statement,
 };
 
 /// A client; `lock` ends the statement, such as ` FOR UPDATE`.
@@ -16,7 +17,7 @@ pub(super) async fn find(
 ) -> Result<Option<StoredClient>, StoreError> {
     let client =
         format!("SELECT capacity, rate_per_sec, version FROM clients WHERE client_id = $1{lock}");
-    let row = sqlx::query(sqlx::AssertSqlSafe(client))
+    let row = statement::query(sqlx::AssertSqlSafe(client))
         .bind(id.to_owned())
         .fetch_optional(&mut *connection)
         .await?;
@@ -24,12 +25,12 @@ pub(super) async fn find(
         return Ok(None);
     };
     let networks = "SELECT network FROM client_networks WHERE client_id = $1 ORDER BY network";
-    let networks = sqlx::query_scalar(networks)
+    let networks = statement::scalar(networks)
         .bind(id.to_owned())
         .fetch_all(&mut *connection);
     let networks = networks.await?;
     let keys = "SELECT key_id FROM client_keys WHERE client_id = $1 ORDER BY created_ms, key_id";
-    let keys = sqlx::query_scalar(keys)
+    let keys = statement::scalar(keys)
         .bind(id.to_owned())
         .fetch_all(&mut *connection)
         .await?;
@@ -58,13 +59,13 @@ pub(super) async fn put_networks(
     spec: &ClientSpec,
 ) -> Result<(), ChangeError> {
     let delete = "DELETE FROM client_networks WHERE client_id = $1";
-    sqlx::query(delete)
+    statement::query(delete)
         .bind(spec.client_id.clone())
         .execute(&mut *connection)
         .await?;
     for network in &spec.networks {
         let owner = "SELECT client_id FROM client_networks WHERE network = $1";
-        let owner: Option<String> = sqlx::query_scalar(owner)
+        let owner: Option<String> = statement::scalar(owner)
             .bind(network.to_string())
             .fetch_optional(&mut *connection)
             .await?;
@@ -76,7 +77,7 @@ pub(super) async fn put_networks(
             return Err(taken(owner));
         }
         let insert = "INSERT INTO client_networks (network, client_id) VALUES ($1, $2)";
-        let inserted = sqlx::query(insert)
+        let inserted = statement::query(insert)
             .bind(network.to_string())
             .bind(spec.client_id.clone())
             .execute(&mut *connection)
@@ -93,7 +94,7 @@ pub(super) async fn put_networks(
 /// Makes a client's version another one.
 pub(super) async fn bump(connection: &mut AnyConnection, id: &str) -> Result<(), ChangeError> {
     let bump = "UPDATE clients SET version = version + 1 WHERE client_id = $1";
-    sqlx::query(bump)
+    statement::query(bump)
         .bind(id.to_owned())
         .execute(connection)
         .await?;

@@ -16,7 +16,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::{
     config::Database,
-    store::{StoreError, connect},
+    store::{StoreError, connect, statement},
 };
 
 /// A version of the schema, in both dialects, and how to leave it.
@@ -74,7 +74,7 @@ pub async fn status(database: &Database) -> Result<SchemaStatus, StoreError> {
         return Ok(SchemaStatus::of(&[]));
     }
     let mut connection = connect(database).await?;
-    let applied = applied(&mut connection).await;
+    let applied = applied_to(&mut connection).await;
     let _closed = connection.close().await;
     Ok(SchemaStatus::of(&applied?))
 }
@@ -95,6 +95,8 @@ impl Session {
         };
         let mut connection = connect(database).await?;
         if matches!(database, Database::Postgres(_)) {
+            let limit = "SET statement_timeout = '5s'";
+            sqlx::raw_sql(limit).execute(&mut connection).await?;
             lock_session(&mut connection).await?;
         }
         Ok(Self {
@@ -148,6 +150,10 @@ impl SchemaStatus {
     }
 }
 
+async fn applied_to(connection: &mut AnyConnection) -> Result<Vec<i64>, StoreError> {
+    applied(&mut *connection.begin().await?).await
+}
+
 /// The versions that were applied, in their order; none where there is no list yet.
 async fn applied(connection: &mut AnyConnection) -> Result<Vec<i64>, StoreError> {
     let table = match connection.backend_name() {
@@ -156,14 +162,12 @@ async fn applied(connection: &mut AnyConnection) -> Result<Vec<i64>, StoreError>
         }
         _ => "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'",
     };
-    let tables: i64 = sqlx::query_scalar(table)
-        .fetch_one(&mut *connection)
-        .await?;
+    let tables: i64 = statement::scalar(table).fetch_one(&mut *connection).await?;
     if tables == 0 {
         return Ok(Vec::new());
     }
     let versions = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
-    Ok(sqlx::query_scalar(versions).fetch_all(connection).await?)
+    Ok(statement::scalar(versions).fetch_all(connection).await?)
 }
 
 fn migrator(database: &Database) -> Migrator {

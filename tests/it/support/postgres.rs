@@ -88,6 +88,11 @@ impl Postgres {
         format!("postgres://weir@localhost/postgres?host={socket}")
     }
 
+    /// Where its socket is.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// A connection beside Weir's, as `psql` has.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url()).await.unwrap()
@@ -141,7 +146,7 @@ fn as_server_user(program: &Path) -> Command {
     command
 }
 
-fn server_user() -> Option<(u32, u32)> {
+pub fn server_user() -> Option<(u32, u32)> {
     let is_root = rustix::process::geteuid().is_root();
     let users = fs::read_to_string("/etc/passwd").unwrap();
     let entry = users.lines().find(|line| line.starts_with("postgres:"))?;

@@ -27,7 +27,14 @@ pub fn weir() -> Command {
 fn clean(command: &mut Command) {
     let is_setting = |name: &str| {
         name.starts_with("WEIR_")
-            || ["CDN_HOST", "CONFIG_PATH", "DATABASE_URL", "REDIS_URL", "RUST_LOG"].contains(&name)
+            || [
+                "CDN_HOST",
+                "CONFIG_PATH",
+                "DATABASE_URL",
+                "REDIS_URL",
+                "RUST_LOG",
+            ]
+            .contains(&name)
     };
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_setting) {

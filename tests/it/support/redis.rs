@@ -1,21 +1,13 @@
-//! A Redis server of a test's own, on a Unix socket, so that it needs no port; and a link to it that a
-//! test can hold up.
+//! A Redis server of a test's own, on a Unix socket, so that it needs no port.
 
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
-    net::{TcpListener, TcpStream, UnixStream},
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-    time::{Duration, sleep},
-};
+use tokio::time::{Duration, sleep};
 
 /// A running server. Ends when it is dropped.
 pub struct Redis {
@@ -45,7 +37,7 @@ impl Redis {
         format!("unix://{}", self.socket().display())
     }
 
-    fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.directory.path().join("redis.sock")
     }
 
@@ -119,67 +111,4 @@ fn run(directory: &TempDir) -> Option<Child> {
             .ok()
     };
     programs.into_iter().find_map(start)
-}
-
-/// A link to a server over TCP. Ends when it is dropped.
-pub struct RedisLink {
-    pub addr: SocketAddr,
-    passes: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
-impl RedisLink {
-    pub async fn start(redis: &Redis) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let (passes, passing) = watch::channel(true);
-        let socket = redis.socket();
-        let task = tokio::spawn(async move {
-            let mut links = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                links.spawn(pass(client, socket.clone(), passing.clone()));
-            }
-        });
-        Self { addr, passes, task }
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://{}", self.addr)
-    }
-
-    /// Lets no answer through; questions reach the server.
-    pub fn swallow_answers(&self) {
-        self.passes.send_replace(false);
-    }
-
-    /// Lets answers through that come from now on.
-    pub fn pass_answers(&self) {
-        self.passes.send_replace(true);
-    }
-}
-
-impl Drop for RedisLink {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn pass(client: TcpStream, socket: PathBuf, passing: watch::Receiver<bool>) {
-    let Ok(server) = UnixStream::connect(socket).await else {
-        return;
-    };
-    let (mut questions, mut client) = client.into_split();
-    let (mut answers, mut server) = server.into_split();
-    let back = async {
-        let mut buffer = vec![0; 1 << 16];
-        while let Ok(length @ 1..) = answers.read(&mut buffer).await {
-            if *passing.borrow() && client.write_all(&buffer[..length]).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        _ended = copy(&mut questions, &mut server) => {}
-        () = back => {}
-    }
 }
