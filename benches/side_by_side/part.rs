@@ -61,7 +61,7 @@ impl Part {
             Self::Redirect => &["taskset", "h2load"],
             Self::Http1 => &["taskset", "wrk", "nginx", "haproxy", "caddy"],
             Self::Http2 => &["taskset", "h2load", "nginx", "haproxy", "caddy"],
-            Self::Limits => &["taskset", "wrk", "nginx", "haproxy"],
+            Self::Limits => &["taskset", "wrk", "nginx", "haproxy", "redis-server"],
             Self::Scale => &["taskset", "wrk", "nginx", "haproxy"],
             Self::Idle => &["taskset", "nginx", "haproxy", "caddy"],
         }

@@ -193,6 +193,7 @@ fn nearest_setting(name: &str) -> Option<&'static str> {
         return None;
     }
     let names = Setting::ALL.map(Setting::variable).into_iter();
+    let names = names.filter(|setting| setting.starts_with(PREFIX));
     names.min_by_key(|setting| strsim::damerau_levenshtein(name, setting))
 }
 

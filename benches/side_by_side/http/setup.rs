@@ -15,6 +15,8 @@ pub struct Setup<'a> {
     pub backends: &'a [SocketAddr],
     pub health_checks: HealthChecks,
     pub rate_limit: RateLimit,
+    /// A server of Redis by which processes of Weir share the limit.
+    pub shared_by: Option<SocketAddr>,
 }
 
 /// What clients speak.
@@ -71,6 +73,7 @@ impl<'a> Setup<'a> {
             backends,
             health_checks: HealthChecks::Off,
             rate_limit: RateLimit::Off,
+            shared_by: None,
         }
     }
 
@@ -124,7 +127,13 @@ impl<'a> Setup<'a> {
     http-request track-sc0 src
     http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {rate} }}"
             ),
-            Peer::Weir => format!("rate_limit: {{ capacity: {burst}, rate_per_sec: {rate} }}"),
+            Peer::Weir => {
+                let redis = self
+                    .shared_by
+                    .map(|redis| format!("redis: {{ url: redis://{redis} }}\n"));
+                let redis = redis.unwrap_or_default();
+                format!("{redis}rate_limit: {{ capacity: {burst}, rate_per_sec: {rate} }}")
+            }
         }
     }
 
