@@ -119,7 +119,8 @@ fn shared_accuracy(backends: &Backends, pace: Pace) -> Result<(), Box<dyn Error>
     };
     let all = rounds::in_turns(rounds, &[()], |()| {
         // New ones, so that the bucket is full at the beginning of each round.
-        let (first, second) = (Peer::Weir.start(&setup)?, Peer::Weir.start(&setup)?);
+        let first = Peer::Weir.start_in("weir-1", &setup)?;
+        let second = Peer::Weir.start_in("weir-2", &setup)?;
         thread::sleep(fill_time());
         let ask = |server: &Server| {
             let url = format!("http://{}/{}", server.addr, BODY.name());

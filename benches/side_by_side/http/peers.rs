@@ -50,7 +50,12 @@ impl Peer {
 
     /// Starts it, pinned, and waits until it accepts connections.
     pub fn start(self, setup: &Setup<'_>) -> Result<Server, Box<dyn Error>> {
-        let folder = WorkFolder::create(self.folder())?;
+        self.start_in(self.folder(), setup)
+    }
+
+    /// The same in a folder of another name, so that two may run at a time.
+    pub fn start_in(self, folder: &str, setup: &Setup<'_>) -> Result<Server, Box<dyn Error>> {
+        let folder = WorkFolder::create(folder)?;
         let listen = free_addr()?;
         let mut values = setup.values(self, listen);
         values.push(("user", folder.owner()?.to_owned()));

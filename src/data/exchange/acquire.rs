@@ -1,13 +1,7 @@
 //! The stage that gets a backend and a connection to it: picks, waits in the queue where all
 //! backends are full, connects where no connection was kept.
 
-use std::{
-    fmt,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-};
+use std::{fmt, pin::Pin, rc::Rc, sync::Arc, task::Poll};
 
 use tokio::time::Instant;
 
@@ -20,10 +14,10 @@ use crate::{
         },
         fault::Fault,
         stream::Turn,
-        upstream::{Connected, Reuse, UpstreamConnection, connect},
+        upstream::{Connected, Reuse, UpstreamConnection, connect, pick, wait_in_queue},
     },
     net::Dialing,
-    state::{Backend, InFlight, Pick, QueueRank, Upstream},
+    state::{Backend, InFlight},
 };
 
 /// A backend that counts the request, and a connection to it.
@@ -172,7 +166,7 @@ impl<'a> Wanted<'a> {
 
     /// Picks a backend, or takes a place in the queue.
     pub(super) fn begin(&self, now: Instant, clock: &mut Clock) -> Result<Acquiring, Fault> {
-        Ok(match self.pick()? {
+        Ok(match pick(self.upstream.get(), self.key, self.tried)? {
             Some(in_flight) => Acquiring::Connection(in_flight),
             None => {
                 clock.restart(now);
@@ -181,31 +175,12 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// Counts the request at a backend; `None` if it has to wait for one.
-    fn pick(&self) -> Result<Option<InFlight>, Fault> {
-        let upstream = self.upstream.get();
-        // Requests that wait come first.
-        let queue = &upstream.queue;
-        let must_wait = self.tried.is_empty()
-            && queue.waiting() > 0
-            && upstream.settings.max_requests.is_some();
-        if !must_wait {
-            match begin_on(upstream, self.key, self.tried) {
-                Begun::At(in_flight) => return Ok(Some(in_flight)),
-                Begun::Busy => {}
-                Begun::NoneLeft if self.tried.is_empty() && upstream.is_unprobed() => {}
-                Begun::NoneLeft => return Err(no_backend(upstream)),
-            }
-        }
-        Ok(None)
-    }
-
     /// Waits for a place at a backend: a retry before all requests that were not tried yet.
     fn wait_in_queue(&self) -> Boxed<Result<InFlight, Fault>> {
-        let http = Rc::clone(self.http);
+        let context = Rc::clone(&self.http.context);
         let upstream = self.upstream.clone();
         let (key, tried) = (self.key.to_vec(), self.tried.to_vec());
-        Box::pin(async move { wait_in_queue(&http, &upstream, &key, &tried).await })
+        Box::pin(async move { wait_in_queue(&context, &upstream, &key, &tried).await })
     }
 
     fn kept(&self, turn: &mut Turn<'_, '_>, in_flight: &InFlight) -> Option<UpstreamConnection> {
@@ -225,76 +200,5 @@ impl<'a> Wanted<'a> {
             self.dialing,
             self.reuse,
         ))
-    }
-}
-
-async fn wait_in_queue(
-    http: &HttpWorker,
-    upstream: &UpstreamRef,
-    key: &[u8],
-    tried: &[usize],
-) -> Result<InFlight, Fault> {
-    let queue = &upstream.get().queue;
-    let length = upstream.get().settings.queue.length;
-    let rank = match tried.is_empty() {
-        true => QueueRank::First,
-        false => QueueRank::Retry,
-    };
-    let Some(place) = queue.enter(rank, length) else {
-        return Err(Fault::QueueFull {
-            upstream: upstream.get().name().to_owned(),
-            length,
-        });
-    };
-    let mut was_woken = false;
-    loop {
-        let mut room = pin!(place.room());
-        // From here on no wake-up is lost.
-        room.as_mut().enable();
-        // Other backends may be available by now.
-        let current = upstream.in_snapshot(&http.context.snapshot());
-        match begin_on(current.get(), key, tried) {
-            Begun::At(in_flight) => return Ok(in_flight),
-            Begun::NoneLeft if !current.get().is_unprobed() => {
-                // The wake-up that was for this request may be of use to another.
-                queue.let_one_in();
-                return Err(no_backend(current.get()));
-            }
-            Begun::Busy | Begun::NoneLeft => {
-                if std::mem::replace(&mut was_woken, true) {
-                    place.pass_on();
-                }
-                room.await;
-            }
-        }
-    }
-}
-
-enum Begun {
-    At(InFlight),
-    Busy,
-    NoneLeft,
-}
-
-fn begin_on(upstream: &Upstream, key: &[u8], tried: &[usize]) -> Begun {
-    loop {
-        let random = |below| fastrand::usize(..below);
-        let backend = match upstream.pick(key, tried, random) {
-            Pick::Backend(backend) => backend,
-            Pick::Busy => return Begun::Busy,
-            Pick::NoneLeft => return Begun::NoneLeft,
-        };
-        // Another worker may have been faster.
-        if let Some(in_flight) = InFlight::begin(backend, upstream.settings.max_requests) {
-            return Begun::At(in_flight);
-        }
-    }
-}
-
-fn no_backend(upstream: &Upstream) -> Fault {
-    let name = upstream.name().to_owned();
-    match upstream.members.is_empty() {
-        true => Fault::NoAddress { upstream: name },
-        false => Fault::NoBackend { upstream: name },
     }
 }

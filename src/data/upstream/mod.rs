@@ -18,10 +18,12 @@ use crate::{
 
 mod connect;
 mod http2;
+mod pick;
 mod pool;
 
 pub(in crate::data) use connect::{Connected, Reuse, connect};
 pub(in crate::data) use http2::{Http2Connection, Http2Request};
+pub(in crate::data) use pick::{pick, wait_in_queue};
 pub(in crate::data) use pool::ConnPool;
 
 /// What one request has of a backend's connections.
