@@ -84,6 +84,11 @@ impl App {
         self.listeners.addrs(ServiceKind::Http).nth(index)
     }
 
+    /// Where a listener of the TCP load balancer is.
+    pub fn tcp_addr(&self, index: usize) -> Option<SocketAddr> {
+        self.listeners.addrs(ServiceKind::Tcp).nth(index)
+    }
+
     /// Where the admin listener is.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_listener.local_addr().ok()
@@ -108,7 +113,7 @@ impl App {
         let fleet = self.config.redis.as_ref();
         let fleet = fleet.map(|redis| Fleet::new(redis.on_failure, workers));
         let rate_limits = RateLimits::new(self.config.rate_limits.clients_max).shared_by(fleet);
-        let nothing = Snapshot::new(&self.config, &rate_limits, Vec::new(), Vec::new());
+        let nothing = Snapshot::new(&self.config, &rate_limits, Default::default(), Vec::new());
         let per_client_limit = self.config.connections.per_client_limit;
         let shared = Shared::new(
             nothing,
@@ -140,6 +145,7 @@ impl App {
         tracing::info!(
             redirect = addresses.redirect,
             http = addresses.http,
+            tcp = addresses.tcp,
             admin = addresses.admin,
             workers,
             version = env!("CARGO_PKG_VERSION"),
@@ -174,13 +180,14 @@ impl App {
 
     fn addresses(&self) -> Addresses {
         let text = |addr: SocketAddr| addr.to_string();
-        let http: Vec<String> = (0..)
-            .map_while(|index| self.http_addr(index))
-            .map(text)
-            .collect();
+        let all = |addr: &dyn Fn(usize) -> Option<SocketAddr>| {
+            let addrs: Vec<String> = (0..).map_while(addr).map(text).collect();
+            (!addrs.is_empty()).then(|| addrs.join(" "))
+        };
         Addresses {
             redirect: self.redirect_addr().map(text),
-            http: (!http.is_empty()).then(|| http.join(" ")),
+            http: all(&|index| self.http_addr(index)),
+            tcp: all(&|index| self.tcp_addr(index)),
             admin: self.admin_addr().map(text),
         }
     }
@@ -225,6 +232,7 @@ impl WorkerPlan {
 struct Addresses {
     redirect: Option<String>,
     http: Option<String>,
+    tcp: Option<String>,
     admin: Option<String>,
 }
 

@@ -25,6 +25,8 @@ pub enum ServiceId {
     Redirect,
     /// The HTTP load balancer's listener of this id.
     Http(usize),
+    /// The TCP load balancer's listener of this id.
+    Tcp(usize),
     /// Sends back what it gets.
     #[cfg(test)]
     Echo,

@@ -44,6 +44,7 @@ mod schema;
 mod section;
 mod small_file;
 mod summary;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -62,6 +63,7 @@ pub use redis::{OnFailure, Redis, RedisUrl};
 pub use reference::reference;
 pub use schema::schema;
 pub use summary::Checked;
+pub use tcp::{OnMarkedDown, ProxyProtocol, Tcp};
 pub use token::Token;
 pub use upstream::{
     AdminState, BackendAddr, HealthCheck, HttpProbe, Probe, Queue, Scheme, Tls, Upstream,
@@ -75,6 +77,8 @@ pub struct Config {
     pub redirect: Option<Redirect>,
     /// The HTTP load balancer's listeners.
     pub http: Vec<Http>,
+    /// The TCP load balancer's listeners.
+    pub tcp: Vec<Tcp>,
     /// The groups of backends that they lead to, in the order of their names in the file.
     pub upstreams: Vec<Upstream>,
     /// How many requests a client may make.

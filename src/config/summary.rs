@@ -30,6 +30,11 @@ impl fmt::Display for Checked {
         for http in &config.http {
             write_listener(f, http, &config.upstreams)?;
         }
+        for tcp in &config.tcp {
+            let upstream = config.upstreams.get(tcp.upstream);
+            let name = upstream.map_or("", |upstream| &upstream.name);
+            writeln!(f, "tcp {}\n  -> {name}", tcp.listen)?;
+        }
         for upstream in &config.upstreams {
             write_upstream(f, upstream)?;
         }
@@ -90,7 +95,8 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Resul
         None => writeln!(f, "no checks")?,
     }
     for backend in &upstream.backends {
-        writeln!(f, "  {} weight {}", backend.addr, backend.weight)?;
+        let backup = if backend.is_backup { ", backup" } else { "" };
+        writeln!(f, "  {} weight {}{backup}", backend.addr, backend.weight)?;
     }
     Ok(())
 }

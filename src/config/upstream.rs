@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::{
     balance::{HashKey, Policy},
+    config::{OnMarkedDown, ProxyProtocol},
     ejection::EjectionPolicy,
     health::HealthThresholds,
 };
@@ -48,8 +49,8 @@ pub struct Upstream {
     /// Time for a whole exchange, from the request's head to the end of the response. Default
     /// unlimited, as streams may last; bounds 100 ms to 24 h.
     pub total_timeout: Option<Duration>,
-    /// Requests in flight at one backend, over all workers. Default unlimited, bounds 1 to
-    /// 1,000,000. One more waits in the queue.
+    /// Requests or sessions in flight at one backend, over all workers (`max_requests`,
+    /// `max_connections`). Default unlimited, bounds 1 to 1,000,000. One more waits in the queue.
     pub max_requests: Option<NonZeroU32>,
     /// Where requests wait when every available backend has its limit in flight.
     pub queue: Queue,
@@ -58,6 +59,11 @@ pub struct Upstream {
     pub retry_percent: u32,
     /// How `https://` backends are verified.
     pub tls: Tls,
+    /// The header of the PROXY protocol that `tcp://` backends get, which says who the client is.
+    /// Default `None`.
+    pub send_proxy_protocol: Option<ProxyProtocol>,
+    /// What becomes of the sessions of a `tcp://` backend that is marked down. Default `Keep`.
+    pub on_marked_down: OnMarkedDown,
 }
 
 /// A backend and its share.
@@ -69,6 +75,8 @@ pub struct WeightedBackend {
     pub weight: NonZeroU16,
     /// What the operator wants of it.
     pub admin_state: AdminState,
+    /// Whether it is there only for the time when none of the others is available. Default false.
+    pub is_backup: bool,
 }
 
 impl WeightedBackend {
@@ -78,6 +86,7 @@ impl WeightedBackend {
             addr,
             weight: NonZeroU16::MIN,
             admin_state: AdminState::default(),
+            is_backup: false,
         }
     }
 }
@@ -116,6 +125,7 @@ impl fmt::Display for BackendAddr {
             Scheme::Http => {}
             Scheme::H2c => f.write_str("h2c://")?,
             Scheme::Https => f.write_str("https://")?,
+            Scheme::Tcp => f.write_str("tcp://")?,
         }
         f.write_str(&self.authority())
     }
@@ -130,6 +140,8 @@ pub enum Scheme {
     H2c,
     /// TLS, and in it HTTP/2 or HTTP/1.1, whichever the backend prefers (ALPN).
     Https,
+    /// Whatever its clients do: sessions are not looked into.
+    Tcp,
 }
 
 /// What the operator wants of a backend.

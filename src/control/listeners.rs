@@ -10,10 +10,10 @@ use std::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    config::{Config, Http},
+    config::Config,
     listener::{Listener, ListenerSender, ServiceId},
     net::{self, BindError},
-    state::{HttpSettings, Shared},
+    state::{HttpSettings, ListenerSettings, Shared, TcpSettings},
 };
 
 /// A listener that a configuration asks for: an address, a transport, and what answers there. All
@@ -33,6 +33,8 @@ pub enum ServiceKind {
     Redirect,
     /// The HTTP load balancer.
     Http,
+    /// The TCP load balancer.
+    Tcp,
 }
 
 impl ServiceKind {
@@ -41,12 +43,13 @@ impl ServiceKind {
         match self {
             Self::Redirect => "the redirect service",
             Self::Http => "the HTTP load balancer",
+            Self::Tcp => "the TCP load balancer",
         }
     }
 }
 
-/// The listeners of a configuration: the redirect service's first, then the load balancer's in
-/// their order.
+/// The listeners of a configuration: the redirect service's first, then the HTTP load balancer's and
+/// the TCP load balancer's in their order.
 pub fn listener_specs(config: &Config) -> Vec<ListenerSpec> {
     let redirect = config.redirect.iter().map(|redirect| ListenerSpec {
         listen: redirect.listen,
@@ -56,7 +59,11 @@ pub fn listener_specs(config: &Config) -> Vec<ListenerSpec> {
         listen: http.listen,
         service: ServiceKind::Http,
     });
-    redirect.chain(http).collect()
+    let tcp = config.tcp.iter().map(|tcp| ListenerSpec {
+        listen: tcp.listen,
+        service: ServiceKind::Tcp,
+    });
+    redirect.chain(http).chain(tcp).collect()
 }
 
 /// The listeners that are open, and the way to the workers.
@@ -139,19 +146,32 @@ impl Listeners {
 
     /// The settings of a configuration's listeners. Those that are not open yet take the next of
     /// `bound`, but do not accept before [`Listeners::open`].
-    pub(super) fn settings(&self, specs: &[ListenerSpec], config: &[Http]) -> Vec<HttpSettings> {
+    pub(super) fn settings(&self, specs: &[ListenerSpec], config: &Config) -> ListenerSettings {
         let mut next_id = self.opened_ever;
-        let mut ids = Vec::with_capacity(specs.len());
+        let (mut http_ids, mut tcp_ids) = (Vec::new(), Vec::new());
         for (spec, open) in specs.iter().zip(self.ids(specs)) {
             let id = open.unwrap_or(next_id);
             next_id += usize::from(open.is_none());
-            if spec.service == ServiceKind::Http {
-                ids.push(id);
+            match spec.service {
+                ServiceKind::Redirect => {}
+                ServiceKind::Http => http_ids.push(id),
+                ServiceKind::Tcp => tcp_ids.push(id),
             }
         }
-        let settings =
-            |(id, http): (usize, &Http)| HttpSettings::new(id, http, &self.shared.rate_limits);
-        ids.into_iter().zip(config).map(settings).collect()
+        let rate_limits = &self.shared.rate_limits;
+        let http = http_ids.into_iter().zip(&config.http);
+        let tcp = tcp_ids.into_iter().zip(&config.tcp);
+        ListenerSettings {
+            http: http
+                .map(|(id, http)| HttpSettings::new(id, http, rate_limits))
+                .collect(),
+            tcp: tcp
+                .map(|(id, tcp)| TcpSettings {
+                    id,
+                    settings: Arc::new(tcp.clone()),
+                })
+                .collect(),
+        }
     }
 
     /// Opens what was bound, and closes what the configuration does not have any more. Comes after
@@ -164,6 +184,7 @@ impl Listeners {
             let service = match spec.service {
                 ServiceKind::Redirect => ServiceId::Redirect,
                 ServiceKind::Http => ServiceId::Http(id),
+                ServiceKind::Tcp => ServiceId::Tcp(id),
             };
             let guard = self.hand_out(service, sockets);
             self.open.push(OpenListener {

@@ -211,7 +211,7 @@ impl Prober {
     fn url(&self, host: &str, path: &str) -> String {
         match self.backend.name.scheme {
             Scheme::Https => format!("https://{host}{path}"),
-            Scheme::Http | Scheme::H2c => format!("http://{host}{path}"),
+            Scheme::Http | Scheme::H2c | Scheme::Tcp => format!("http://{host}{path}"),
         }
     }
 }

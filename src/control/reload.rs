@@ -87,7 +87,7 @@ impl Running {
         let upstreams = &self.config.upstreams;
         let backends = upstreams.iter().map(|upstream| upstream.backends.len());
         tracing::info!(
-            listeners = self.config.http.len(),
+            listeners = self.config.http.len() + self.config.tcp.len(),
             upstreams = upstreams.len(),
             backends = backends.sum::<usize>(),
             "configuration reloaded"
@@ -152,7 +152,7 @@ pub(super) fn begin(
     bound: Bound,
 ) {
     let specs = listener_specs(config);
-    let settings = listeners.settings(&specs, &config.http);
+    let settings = listeners.settings(&specs, config);
     let configured = upstreams.configured(&overrides.applied_to(&config.upstreams), config.ttl_max);
     upstreams.publish_configured(config, settings, configured);
     listeners.open(bound, &specs);

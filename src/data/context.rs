@@ -79,6 +79,8 @@ pub(in crate::data) struct WorkerContext {
     pub(in crate::data) phases: Phases,
     /// Borrowed by one poll of a connection at a time.
     pub(in crate::data) scratch: RefCell<Scratch>,
+    /// Borrowed by one poll of a relay at a time.
+    pub(in crate::data) relay_buffer: RefCell<Box<[u8]>>,
     /// The latest snapshot that this worker saw.
     snapshot: RefCell<LocalSnapshot>,
     connections: RefCell<LocalConnections>,
@@ -99,6 +101,7 @@ impl WorkerContext {
         Self {
             index,
             scratch: RefCell::default(),
+            relay_buffer: RefCell::new(vec![0; RELAY_BYTES].into()),
             snapshot: RefCell::new(Rc::new(shared.snapshot.load_full())),
             connections: RefCell::new(Rc::new(Arc::clone(&shared.snapshot.load().connections))),
             shared,
@@ -191,3 +194,6 @@ impl Phases {
         }
     }
 }
+
+/// What a relay reads at a time, and holds at the most for a side that takes nothing.
+const RELAY_BYTES: usize = 64 * 1024;

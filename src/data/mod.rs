@@ -19,8 +19,10 @@ mod listener;
 mod outcome;
 mod rate_limit;
 pub mod redirect;
+mod relay;
 mod service;
 mod stream;
+mod tcp;
 #[cfg(test)]
 mod testing;
 mod timer;

@@ -18,6 +18,7 @@ use crate::{
         outcome::Outcome,
         redirect::{GrpcCall, GrpcRoutes, HttpStarted, JsonCall, RedirectWorker},
         stream::{Http2Stream, MessageStream, Turn, head_bytes, read_request},
+        tcp::{self, TcpWorker},
     },
     listener::ServiceId,
     message::{Framing, request_framing},
@@ -32,15 +33,18 @@ pub(in crate::data) struct Services {
     worker: Rc<WorkerContext>,
     redirect: Rc<RedirectWorker>,
     http: Rc<HttpWorker>,
+    tcp: Rc<TcpWorker>,
 }
 
 impl Services {
     /// The services' parts of a worker.
     pub(in crate::data) fn new(worker: &Rc<WorkerContext>, grpc_routes: GrpcRoutes) -> Self {
+        let http = Rc::new(HttpWorker::new(worker));
         Self {
             worker: Rc::clone(worker),
             redirect: Rc::new(RedirectWorker::new(worker, grpc_routes)),
-            http: Rc::new(HttpWorker::new(worker)),
+            tcp: Rc::new(TcpWorker::new(worker, http.pool())),
+            http,
         }
     }
 
@@ -52,6 +56,7 @@ impl Services {
     /// Logs requests there from now on; nowhere if `None`.
     pub(in crate::data) fn log_to(&self, access_log: Option<&AccessLog>) {
         self.http.log_to(access_log.map(AccessLog::sink));
+        self.tcp.log_to(access_log.map(AccessLog::sink));
     }
 
     /// The service of a listener.
@@ -59,6 +64,7 @@ impl Services {
         match id {
             ServiceId::Redirect => Service::Redirect(Rc::clone(&self.redirect)),
             ServiceId::Http(listener) => Service::Http(Rc::clone(&self.http), listener),
+            ServiceId::Tcp(listener) => Service::Tcp(Rc::clone(&self.tcp), listener),
             #[cfg(test)]
             ServiceId::Echo => Service::Echo,
         }
@@ -66,7 +72,7 @@ impl Services {
 
     /// The connections to backends.
     #[cfg(test)]
-    pub(in crate::data) fn pool(&self) -> &crate::data::upstream::ConnPool {
+    pub(in crate::data) fn pool(&self) -> &Rc<crate::data::upstream::ConnPool> {
         self.http.pool()
     }
 
@@ -74,6 +80,7 @@ impl Services {
     pub(in crate::data) fn keep_house(&self) {
         self.worker.scratch.borrow_mut().date.tick();
         self.http.keep_house();
+        self.tcp.keep_house();
     }
 }
 
@@ -83,6 +90,8 @@ pub(in crate::data) enum Service {
     Redirect(Rc<RedirectWorker>),
     /// The HTTP balancer, with the listener's id.
     Http(Rc<HttpWorker>, usize),
+    /// The TCP balancer, with the listener's id.
+    Tcp(Rc<TcpWorker>, usize),
     #[cfg(test)]
     Echo,
 }
@@ -122,6 +131,7 @@ impl Service {
                     Begun::Answered(outcome) => Started::Answered(outcome),
                 }
             }
+            Self::Tcp(..) => Started::Answered(Outcome::Done),
             #[cfg(test)]
             Self::Echo => Started::Answered(Outcome::Done),
         }
@@ -184,6 +194,7 @@ impl Service {
             Self::Http(http, _) => {
                 answer_unreadable(http, connection, turn, client, asked, fault, since);
             }
+            Self::Tcp(..) => {}
             #[cfg(test)]
             Self::Echo => {}
         }
@@ -193,6 +204,7 @@ impl Service {
     pub(in crate::data) fn speaks_http(&self) -> bool {
         match self {
             Self::Redirect(_) | Self::Http(..) => true,
+            Self::Tcp(..) => false,
             #[cfg(test)]
             Self::Echo => false,
         }
@@ -205,6 +217,7 @@ impl Service {
                 drop(transport);
                 CloseCause::Done
             }
+            Self::Tcp(tcp, listener) => tcp::serve(tcp, *listener, transport).await,
             #[cfg(test)]
             Self::Echo => crate::data::echo::serve(transport).await,
         }

@@ -20,8 +20,8 @@ use crate::{
     net::Transport,
     shutdown::Phase,
     state::{
-        Backend, HttpSettings, Member, OpenFiles, RateLimits, Shared, Snapshot, Upstream,
-        WHOLE_SHARE,
+        Backend, HttpSettings, ListenerSettings, Member, OpenFiles, RateLimits, Shared, Snapshot,
+        Upstream, WHOLE_SHARE,
     },
 };
 
@@ -41,6 +41,7 @@ pub(in crate::data) fn balancer(upstream: &str) -> (Rc<Services>, DuplexStream) 
             backend: Arc::new(Backend::new(0, configured.addr.clone(), addr, queue)),
             weight: configured.weight,
             admin_state: configured.admin_state,
+            is_backup: configured.is_backup,
         };
         let upstream = upstream.with_members(vec![member]);
         upstream.with_available(|_| Some(WHOLE_SHARE))
@@ -72,7 +73,11 @@ pub(in crate::data) fn services(yaml: &str) -> Rc<Services> {
     let http = http.map(|(http, id)| HttpSettings::new(id, http, &rate_limits));
     let upstreams = config.upstreams.iter().zip(0..);
     let upstreams = upstreams.map(|(upstream, id)| Upstream::new(id, upstream.clone().into(), 1));
-    let snapshot = Snapshot::new(&config, &rate_limits, http.collect(), upstreams.collect());
+    let listeners = ListenerSettings {
+        http: http.collect(),
+        ..Default::default()
+    };
+    let snapshot = Snapshot::new(&config, &rate_limits, listeners, upstreams.collect());
     let shared = Shared::new(snapshot, rate_limits, 1, None, OpenFiles::within(1024));
     let (alive, _unused) = mpsc::channel(1);
     let engine = Engine::new(Arc::clone(&shared), 0);

@@ -42,14 +42,9 @@ pub async fn dial(
     upstream: &Upstream,
     wanted: Dialing,
 ) -> Result<(Transport, HttpVersion), DialError> {
-    let stream = TcpStream::connect(backend.addr)
-        .await
-        .map_err(DialError::Connect)?;
-    let _best_effort = stream.set_nodelay(true);
-    // An exchange that stands still for longer is given up anyway.
-    give_up_on_the_dead(&stream, upstream.settings.idle_timeout.max(UNCONFIRMED_MIN));
+    let stream = connect(backend, upstream.settings.idle_timeout).await?;
     match (backend.name.scheme, &upstream.tls) {
-        (Scheme::Http, _) => Ok((Transport::Tcp(stream), HttpVersion::Http1)),
+        (Scheme::Http | Scheme::Tcp, _) => Ok((Transport::Tcp(stream), HttpVersion::Http1)),
         (Scheme::H2c, _) => Ok((Transport::Tcp(stream), HttpVersion::Http2)),
         (Scheme::Https, Some(tls)) => {
             let name = upstream.settings.tls.server_name.as_ref();
@@ -64,9 +59,26 @@ pub async fn dial(
     }
 }
 
+/// Opens a TCP connection to a backend, on which nothing is silent for longer than `idle_timeout`. Takes
+/// as long as the network lets it: the caller sets the limit.
+///
+/// # Errors
+///
+/// When there is no connection.
+pub async fn connect(backend: &Backend, idle_timeout: Duration) -> Result<TcpStream, DialError> {
+    let stream = TcpStream::connect(backend.addr)
+        .await
+        .map_err(DialError::Connect)?;
+    let _best_effort = stream.set_nodelay(true);
+    // What stands still for longer is given up anyway.
+    give_up_on_the_dead(&stream, idle_timeout);
+    Ok(stream)
+}
+
 /// A peer that vanished without a word is noticed when it does not confirm what was sent, and on
 /// quiet connections by probes, not only after the system's quarter of an hour.
-fn give_up_on_the_dead(stream: &TcpStream, after: Duration) {
+pub fn give_up_on_the_dead(stream: &TcpStream, after: Duration) {
+    let after = after.max(UNCONFIRMED_MIN);
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(after);
     let _best_effort = socket.set_tcp_keepalive(&keepalive);

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 mod dial;
 mod transport;
 
-pub use dial::{DialError, Dialing, HttpVersion, dial};
+pub use dial::{DialError, Dialing, HttpVersion, connect, dial, give_up_on_the_dead};
 pub use transport::Transport;
 
 /// Binds one listener for each worker, all to the same address.

@@ -36,6 +36,16 @@ impl Transport {
         let _best_effort = socket.set_zero_linger();
     }
 
+    /// The socket, if nothing is between it and the bytes.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::TlsClient(_) => None,
+            #[cfg(test)]
+            Self::Memory(_) => None,
+        }
+    }
+
     fn stream(&mut self) -> Pin<&mut dyn Stream> {
         Pin::new(match self {
             Self::Tcp(stream) => stream as &mut dyn Stream,

@@ -4,11 +4,14 @@ use std::{
     fmt,
     net::SocketAddr,
     num::NonZeroU32,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
+
+use tokio::sync::Notify;
 
 use crate::{
     config::{BackendAddr, Scheme},
@@ -47,7 +50,7 @@ impl Backend {
     /// Whether requests may share a connection to it.
     pub fn may_speak_http2(&self) -> bool {
         match self.name.scheme {
-            Scheme::Http => false,
+            Scheme::Http | Scheme::Tcp => false,
             Scheme::H2c | Scheme::Https => true,
         }
     }
@@ -83,6 +86,10 @@ pub struct BackendStats {
     latest_failure: AtomicU8,
     /// Written by the control plane alone, as are those below.
     condition: AtomicU8,
+    /// Times that it was marked down.
+    marked_down: AtomicU64,
+    /// Tells sessions of it.
+    went_down: Notify,
     is_healthy: AtomicBool,
     recoveries: AtomicU64,
     falls: AtomicU64,
@@ -114,6 +121,14 @@ impl Condition {
         Self::Disabled,
     ];
 
+    /// Whether it gets nothing and should lose what it has.
+    fn is_down(self) -> bool {
+        match self {
+            Self::Unhealthy | Self::Disabled => true,
+            Self::Available | Self::Ejected | Self::Draining => false,
+        }
+    }
+
     /// The value of the metrics' `condition` label.
     pub fn label(self) -> &'static str {
         match self {
@@ -138,7 +153,30 @@ impl BackendStats {
 
     /// Notes whether it takes requests; the next snapshot acts on it.
     pub fn set_condition(&self, condition: Condition) {
+        let was_down = self.condition().is_down();
         self.condition.store(condition as u8, Ordering::Relaxed);
+        if condition.is_down() && !was_down {
+            self.marked_down.fetch_add(1, Ordering::Relaxed);
+            self.went_down.notify_waiters();
+        }
+    }
+
+    /// Times that it was marked down: by its checks, or by the operator who disabled it.
+    pub fn times_marked_down(&self) -> u64 {
+        self.marked_down.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it was marked down more than so many times.
+    pub async fn marked_down(&self, times: u64) {
+        loop {
+            let mut told = pin!(self.went_down.notified());
+            // From here on nothing is missed.
+            told.as_mut().enable();
+            if self.times_marked_down() > times {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// The checks' verdict; healthy without checks, unhealthy before the first probe.

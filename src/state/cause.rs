@@ -53,11 +53,17 @@ pub enum Cause {
     ForwardingLoop,
     /// The client makes more requests than it may.
     RateLimited,
+    /// Nothing moved in a TCP session for too long.
+    IdleTimeout,
+    /// The backend of a TCP session was marked down.
+    MarkedDown,
+    /// A trusted peer sent no header of the PROXY protocol.
+    ProxyHeader,
 }
 
 impl Cause {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::NoRoute,
         Self::NoBackend,
         Self::QueueFull,
@@ -83,6 +89,9 @@ impl Cause {
         Self::LocalResources,
         Self::ForwardingLoop,
         Self::RateLimited,
+        Self::IdleTimeout,
+        Self::MarkedDown,
+        Self::ProxyHeader,
     ];
 
     /// The value of the metrics' `cause` label and of the access log's field.
@@ -113,6 +122,9 @@ impl Cause {
             Self::LocalResources => "local_resources",
             Self::ForwardingLoop => "forwarding_loop",
             Self::RateLimited => "rate_limited",
+            Self::IdleTimeout => "idle_timeout",
+            Self::MarkedDown => "marked_down",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }

@@ -24,6 +24,7 @@ mod queue;
 mod rate_limits;
 mod reloads;
 mod response_stats;
+mod session_stats;
 mod snapshot;
 mod stats;
 mod status;
@@ -45,7 +46,10 @@ pub use queue::{Place, Queue, QueueRank};
 pub use rate_limits::{Limit, RateLimits, Scope};
 pub use reloads::Reloads;
 pub use response_stats::ResponseStats;
-pub use snapshot::{HttpSettings, Limits, RedirectSettings, Snapshot, SnapshotHandle};
+pub use session_stats::SessionStats;
+pub use snapshot::{
+    HttpSettings, Limits, ListenerSettings, RedirectSettings, Snapshot, SnapshotHandle, TcpSettings,
+};
 pub use stats::{AcceptFault, Protocol, WorkerStats};
 pub use status::Status;
 pub use turns::Turns;

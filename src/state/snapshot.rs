@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub redirect: Option<RedirectSettings>,
     /// The HTTP load balancer's listeners.
     pub http: Arc<[HttpSettings]>,
+    /// The TCP load balancer's listeners.
+    pub tcp: Arc<[TcpSettings]>,
     /// Listeners that a reload took away, each with the last snapshot that had it: clients that are
     /// still connected are answered by that while they leave. The latest few.
     pub retired: Arc<[(usize, Arc<Self>)]>,
@@ -54,6 +56,24 @@ pub struct HttpSettings {
     pub route_limits: Arc<[Option<Limit>]>,
 }
 
+/// What one listener of the TCP load balancer goes by.
+#[derive(Clone, Debug)]
+pub struct TcpSettings {
+    /// Which listener it is among all that the process ever had. Stays over reloads.
+    pub id: usize,
+    /// What the operator wants of it; `Tcp::upstream` indexes [`Snapshot::upstreams`].
+    pub settings: Arc<config::Tcp>,
+}
+
+/// The listeners of a snapshot, by their service.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerSettings {
+    /// Of the HTTP load balancer.
+    pub http: Vec<HttpSettings>,
+    /// Of the TCP load balancer.
+    pub tcp: Vec<TcpSettings>,
+}
+
 /// What the redirect service answers by.
 #[derive(Clone, Debug)]
 pub struct RedirectSettings {
@@ -76,7 +96,7 @@ impl Snapshot {
     pub fn new(
         config: &Config,
         rate_limits: &RateLimits,
-        http: Vec<HttpSettings>,
+        listeners: ListenerSettings,
         upstreams: Vec<Upstream>,
     ) -> Self {
         let redirect = config.redirect.as_ref().map(|redirect| RedirectSettings {
@@ -93,7 +113,8 @@ impl Snapshot {
         let default = default.map(|rule| rate_limits.limit(Scope::Default, "default", rule));
         Self {
             redirect,
-            http: http.into(),
+            http: listeners.http.into(),
+            tcp: listeners.tcp.into(),
             retired: Arc::default(),
             upstreams: upstreams.into(),
             connections: Arc::new(config.connections.clone()),
@@ -110,13 +131,13 @@ impl Snapshot {
     #[must_use]
     pub fn after(mut self, before: &Self, slots: usize) -> Self {
         self.limits.clients = Arc::new(before.limits.clients.with_slots(slots));
-        let is_gone = |id: usize| self.http(id).is_none();
+        let is_gone = |id: &usize| !self.listener_ids().any(|listener| listener == *id);
         let last = Arc::new(Self {
             retired: Arc::default(),
             ..before.clone()
         });
-        let gone = before.http.iter().filter(|http| is_gone(http.id));
-        let gone = gone.map(|http| (http.id, Arc::clone(&last)));
+        let gone = before.listener_ids().filter(is_gone);
+        let gone = gone.map(|id| (id, Arc::clone(&last)));
         let retired = gone.chain(before.retired.iter().cloned()).take(RETIRED_MAX);
         Self {
             retired: retired.collect(),
@@ -143,7 +164,17 @@ impl Snapshot {
         retired.map(|(_, snapshot)| snapshot)
     }
 
-    /// The settings of a listener of the load balancer; `None` once a reload took it away.
+    fn listener_ids(&self) -> impl Iterator<Item = usize> {
+        let http = self.http.iter().map(|http| http.id);
+        http.chain(self.tcp.iter().map(|tcp| tcp.id))
+    }
+
+    /// The settings of a listener of the TCP load balancer; `None` once a reload took it away.
+    pub fn tcp(&self, id: usize) -> Option<&TcpSettings> {
+        self.tcp.iter().find(|tcp| tcp.id == id)
+    }
+
+    /// The settings of a listener of the HTTP load balancer; `None` once a reload took it away.
     pub fn http(&self, id: usize) -> Option<&HttpSettings> {
         self.http.iter().find(|http| http.id == id)
     }

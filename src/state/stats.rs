@@ -28,6 +28,10 @@ pub struct WorkerStats {
     faults: [Counter; Cause::ALL.len()],
     /// Second attempts, by what became of the first.
     retries: [Counter; Cause::ALL.len()],
+    /// Sessions of the TCP load balancer that went wrong, by [`Cause`].
+    session_faults: [Counter; Cause::ALL.len()],
+    /// Further backends that they tried, by what became of the one before.
+    session_retries: [Counter; Cause::ALL.len()],
     /// Connections that became tunnels.
     pub upgrades: Counter,
     /// Requests above a limit, by [`Scope`]: those that were refused.
@@ -72,6 +76,16 @@ impl WorkerStats {
     /// The counter of second attempts after a first that failed for one reason.
     pub fn retries(&self, cause: Cause) -> &Counter {
         &self.retries[cause as usize]
+    }
+
+    /// The counter of sessions that went wrong for one reason.
+    pub fn session_faults(&self, cause: Cause) -> &Counter {
+        &self.session_faults[cause as usize]
+    }
+
+    /// The counter of further backends that sessions tried after one that failed for one reason.
+    pub fn session_retries(&self, cause: Cause) -> &Counter {
+        &self.session_retries[cause as usize]
     }
 
     /// The counter of requests above a limit.

@@ -89,6 +89,8 @@ mod slow_readers;
 mod store;
 mod stuck_reader;
 mod support;
+mod tcp;
+mod tcp_addresses;
 mod tls_backends;
 mod upgrades;
 mod whole_server;

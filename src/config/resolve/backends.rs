@@ -8,14 +8,14 @@ use crate::{
     config::{
         AdminState, BackendAddr, Scheme, WeightedBackend,
         item::Item,
-        key::{Choice, Key, List, Table, Text, TextOrTable, Whole},
+        key::{Choice, Key, List, Switch, Table, Text, TextOrTable, Whole},
         section::Section,
     },
     redirect,
 };
 
 const ADDR: Text<BackendAddr> = Text {
-    words: "`http://`, `h2c://` or `https://HOST:PORT`",
+    words: "`http://`, `h2c://`, `https://` or `tcp://HOST:PORT`",
     parse: backend_addr,
 };
 const URL: Key<Text<BackendAddr>> = Key::required(
@@ -35,8 +35,14 @@ const STATE: Key<Choice<AdminState>> = Key::new(
     "enabled",
     "`draining` finishes the requests that it has and gets no new ones, `disabled` is not even checked",
 );
+const BACKUP: Key<Switch> = Key::new(
+    "backup",
+    Switch,
+    "false",
+    "It is there only for the time when none of the others is available",
+);
 static BACKEND: Table = Table {
-    keys: &[&URL, &WEIGHT, &STATE],
+    keys: &[&URL, &WEIGHT, &STATE, &BACKUP],
     renamed: &[],
     example: "{ url: http://localhost:5001 }",
 };
@@ -72,6 +78,16 @@ pub(super) fn backends(section: &Section<'_>, key: &Backends) -> Vec<WeightedBac
             ));
             continue;
         }
+        let is_tcp = |backend: &WeightedBackend| backend.addr.scheme == Scheme::Tcp;
+        if backends
+            .first()
+            .is_some_and(|first| is_tcp(first) != is_tcp(&found))
+        {
+            place.fault(
+                "is of another kind; tcp:// backends need an upstream of their own".to_owned(),
+            );
+            continue;
+        }
         backends.push(found);
     }
     backends
@@ -86,10 +102,12 @@ fn backend(item: Item<'_>) -> Option<WeightedBackend> {
     section.require_key(&URL, ", for example http://127.0.0.1:8081");
     let weight = section.get(&WEIGHT);
     let admin_state = section.get(&STATE);
+    let is_backup = section.get(&BACKUP);
     Some(WeightedBackend {
         addr: addr?,
         weight,
         admin_state,
+        is_backup,
     })
 }
 
@@ -114,7 +132,10 @@ fn backend_addr(text: &str) -> Result<BackendAddr, String> {
         "http" => (Scheme::Http, 80),
         "h2c" => (Scheme::H2c, 80),
         "https" => (Scheme::Https, 443),
-        _ => return Err(format!("{hint}: the scheme is http, h2c or https")),
+        // There is no usual one.
+        "tcp" if url.port().is_none() => return Err(format!("{hint}: a tcp:// URL needs a port")),
+        "tcp" => (Scheme::Tcp, 0),
+        _ => return Err(format!("{hint}: the scheme is http, h2c, https or tcp")),
     };
     if !plain {
         return Err(format!("{hint}: only SCHEME://HOST:PORT is supported"));

@@ -17,8 +17,9 @@ use crate::{
         loopback,
         resolve::{
             addresses::Addresses,
+            names::Names,
             rate_limit::{self, LISTENER_RATE_LIMIT},
-            route::{Names, ROUTE, route},
+            route::{ROUTE, route},
             upstream::{SHORT_BACKENDS, SHORT_FORM, UPSTREAMS},
         },
         section::Section,
@@ -204,7 +205,7 @@ fn routes(section: &Section<'_>, upstreams: &Names<'_>) -> Vec<Route> {
     routes
 }
 
-fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     let network = text.parse::<IpNet>().ok().or_else(address);
     network.ok_or_else(|| "is not a network such as 10.0.0.0/8".to_owned())

@@ -32,10 +32,12 @@ mod header_rules;
 mod health_check;
 mod http;
 mod log;
+mod names;
 mod rate_limit;
 mod redirect;
 mod redis;
 mod route;
+mod tcp;
 mod tls;
 mod upstream;
 
@@ -139,6 +141,7 @@ pub(super) static ROOT: Table = Table {
         &upstream::SHORT_BACKENDS,
         &upstream::SHORT_HEALTH_CHECK,
         &http::LISTENERS,
+        &tcp::LISTENERS,
         &upstream::UPSTREAMS,
         &rate_limit::RATE_LIMIT,
         &DATABASE,
@@ -187,13 +190,14 @@ pub(super) fn config(
         watch: root.get(&WATCH),
         workers: root.given(&WORKERS),
         http: http::listeners(&root, &upstreams, &mut addresses),
+        tcp: tcp::listeners(&root, &upstreams, &mut addresses),
         admin,
         redirect,
         upstreams,
         warnings: Vec::new(),
     };
     refuse_loops(&reading, &config, &addresses);
-    let is_idle = config.redirect.is_none() && config.http.is_empty();
+    let is_idle = config.redirect.is_none() && config.http.is_empty() && config.tcp.is_empty();
     if is_idle && reading.fault_count() == 0 {
         let file = Config::file(overrides.flags, overrides.environment);
         return Err(no_service(file.as_deref()).into());
@@ -266,23 +270,27 @@ pub(super) fn database(
     }
 }
 
-/// Reports listeners of which a route leads to an upstream with the listener itself as a backend.
+/// Reports listeners that lead to an upstream with the listener itself as a backend.
 fn refuse_loops(reading: &Reading<'_>, config: &Config, addresses: &Addresses) {
-    for http in &config.http {
+    let of_http = config.http.iter().flat_map(|http| {
         let routes = (0..).map_while(|index| http.router.get(index));
         let upstreams: BTreeSet<usize> = routes.map(|route| route.upstream).collect();
-        for upstream in upstreams
+        upstreams
             .into_iter()
-            .filter_map(|index| config.upstreams.get(index))
-        {
-            let leads_back = |backend: &WeightedBackend| is_reached_by(http.listen, &backend.addr);
-            if upstream.backends.iter().any(leads_back) {
-                let message = format!(
-                    "{} is also a backend of the upstream {:?}, which it sends requests to",
-                    http.listen, upstream.name
-                );
-                reading.fault(addresses.place_of(http.listen), message);
-            }
+            .map(|upstream| (http.listen, upstream))
+    });
+    let of_tcp = config.tcp.iter().map(|tcp| (tcp.listen, tcp.upstream));
+    for (listen, upstream) in of_http.chain(of_tcp) {
+        let Some(upstream) = config.upstreams.get(upstream) else {
+            continue;
+        };
+        let leads_back = |backend: &WeightedBackend| is_reached_by(listen, &backend.addr);
+        if upstream.backends.iter().any(leads_back) {
+            let message = format!(
+                "{listen} is also a backend of the upstream {:?}, which it leads to",
+                upstream.name
+            );
+            reading.fault(addresses.place_of(listen), message);
         }
     }
 }

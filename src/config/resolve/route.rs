@@ -1,16 +1,14 @@
 //! One of a listener's `routes`.
 
-use std::collections::HashMap;
-
 use url::Host;
 
 use crate::{
     config::{
-        Upstream,
         key::{self, Key, Switch, Table, Text},
         resolve::{
             backends::is_host_name,
             header_rules::{HEADER_RULES, header_rules},
+            names::{NAME, Names, Speaks, UpstreamName},
             rate_limit::{self, ROUTE_RATE_LIMIT},
         },
         section::Section,
@@ -36,14 +34,8 @@ const PATH: Key<Text<Box<str>>> = Key::new(
     "/",
     "The path that requests begin with, in whole segments, compared with the path as nginx reads it: decoded once, `//`, `.` and `..` resolved",
 );
-const UPSTREAM: Key<Text<String, true>> = Key::required(
-    "upstream",
-    Text {
-        words: "name",
-        parse: |text| Ok(text.to_owned()),
-    },
-    "The upstream that gets the request",
-);
+const UPSTREAM: UpstreamName =
+    Key::required("upstream", NAME, "The upstream that gets the request");
 const STRIP_PREFIX: Key<Switch> = Key::new(
     "strip_prefix",
     Switch,
@@ -76,16 +68,6 @@ pub(super) static ROUTE: Table = Table {
     example: "{ path: /, upstream: app }",
 };
 
-/// The names that a route may lead to.
-#[derive(Debug)]
-pub(super) struct Names<'a> {
-    /// Each with its index.
-    known: HashMap<&'a str, usize>,
-    /// Whether there are no others. False where the file's `upstreams` cannot be read, which is
-    /// reported there.
-    are_all: bool,
-}
-
 /// Reads a route; `None` if it leads nowhere.
 pub(super) fn route(section: &Section<'_>, upstreams: &Names<'_>) -> Option<Route> {
     let host = section.given(&HOST);
@@ -98,17 +80,7 @@ pub(super) fn route(section: &Section<'_>, upstreams: &Names<'_>) -> Option<Rout
     let request_headers = header_rules(&section.section(&REQUEST_HEADERS));
     let response_headers = header_rules(&section.section(&RESPONSE_HEADERS));
     let rate_limit = rate_limit::route(section);
-    let name = section.given(&UPSTREAM)?;
-    let upstream = match upstreams.index(&name) {
-        Ok(upstream) => upstream,
-        Err(error) => {
-            let message = format!("{} {name:?} {error}", section.full_path(UPSTREAM.name));
-            section
-                .reading()
-                .fault(section.value_place(&UPSTREAM), message);
-            return None;
-        }
-    };
+    let upstream = upstreams.find(section, &UPSTREAM, Speaks::Http)?;
     Some(Route {
         host,
         path,
@@ -118,34 +90,6 @@ pub(super) fn route(section: &Section<'_>, upstreams: &Names<'_>) -> Option<Rout
         rate_limit,
         ..Route::everything_to(upstream)
     })
-}
-
-impl<'a> Names<'a> {
-    pub(super) fn new(upstreams: &'a [Upstream], are_all: bool) -> Self {
-        let names = upstreams.iter().map(|upstream| upstream.name.as_str());
-        Self {
-            known: names.zip(0..).collect(),
-            are_all,
-        }
-    }
-
-    fn index(&self, name: &str) -> Result<usize, String> {
-        match self.known.get(name) {
-            Some(&index) => Ok(index),
-            // Any will do: nothing runs with the upstreams at fault.
-            None if !self.are_all => Ok(0),
-            None if self.known.is_empty() => Err("is not an upstream; there is none".to_owned()),
-            None => {
-                let mut names: Vec<&str> = self.known.keys().copied().collect();
-                names.sort_unstable();
-                names.truncate(NAMES_SHOWN_MAX);
-                Err(format!(
-                    "is not an upstream; there are: {}",
-                    names.join(", ")
-                ))
-            }
-        }
-    }
 }
 
 /// A prefix that requests can begin with, in the one way that routes are compared in.
@@ -176,5 +120,3 @@ fn host_name(text: &str) -> Result<Box<str>, &'static str> {
         Err(_source) => Err("is not a host name"),
     }
 }
-
-const NAMES_SHOWN_MAX: usize = 20;

@@ -7,13 +7,14 @@ use http::HeaderName;
 use crate::{
     balance::{HashKey, Policy},
     config::{
-        Queue, Upstream, WeightedBackend, WhenAllDown,
+        OnMarkedDown, ProxyProtocol, Queue, Upstream, WeightedBackend, WhenAllDown,
         key::{self, Choice, Key, Named, OrNone, Percent, SectionOrOff, Span, Table, Text, Whole},
         resolve::{
             DAY, HOUR, MILLIS_100, TIMEOUT,
             backends::{self, Backends, backends},
             ejection::{EJECTION, ejection},
             health_check::{HEALTH_CHECK, health_check},
+            names::Speaks,
             tls::{TLS, tls},
         },
         section::Section,
@@ -112,6 +113,33 @@ const MAX_REQUESTS: Key<OrNone<Whole<NonZeroU32>>> = Key::new(
     "none",
     "Requests in flight at one backend, over all workers. Further ones wait in the queue",
 );
+const MAX_CONNECTIONS: Key<OrNone<Whole<NonZeroU32>>> = Key::new(
+    "max_connections",
+    OrNone(Whole(
+        NonZeroU32::MIN..=NonZeroU32::new(1_000_000).expect("not zero"),
+    )),
+    "none",
+    "Sessions at one `tcp://` backend, over all workers, as HAProxy's `maxconn`. Further ones wait in the queue",
+);
+const SEND_PROXY_PROTOCOL: Key<Choice<Option<ProxyProtocol>>> = Key::new(
+    "send_proxy_protocol",
+    Choice(&[
+        ("off", None),
+        ("v1", Some(ProxyProtocol::V1)),
+        ("v2", Some(ProxyProtocol::V2)),
+    ]),
+    "off",
+    "The header of the PROXY protocol that `tcp://` backends get, which says who the client is",
+);
+const ON_MARKED_DOWN: Key<Choice<OnMarkedDown>> = Key::new(
+    "on_marked_down",
+    Choice(&[
+        ("keep", OnMarkedDown::Keep),
+        ("close_sessions", OnMarkedDown::CloseSessions),
+    ]),
+    "keep",
+    "What becomes of the sessions of a `tcp://` backend that its checks mark down",
+);
 const QUEUE_KEY: Key<key::Section> = Key::optional(
     "queue",
     key::Section(&QUEUE),
@@ -148,6 +176,9 @@ static UPSTREAM: Table = Table {
         &QUEUE_KEY,
         &RETRY_BUDGET,
         &TLS_KEY,
+        &MAX_CONNECTIONS,
+        &SEND_PROXY_PROTOCOL,
+        &ON_MARKED_DOWN,
     ],
     renamed: &[("in_flight_limit", "max_requests")],
     example: "{ backends: [http://localhost:5001] }",
@@ -211,6 +242,8 @@ impl Upstream {
             },
             retry_percent: RETRY_BUDGET.default(),
             tls: Default::default(),
+            send_proxy_protocol: SEND_PROXY_PROTOCOL.default(),
+            on_marked_down: ON_MARKED_DOWN.default(),
         }
     }
 }
@@ -251,7 +284,9 @@ fn upstream(name: &str, section: &Section<'_>) -> Upstream {
         &[BACKENDS.name],
         &format!("upstream {name} has no backends"),
     );
-    Upstream {
+    let max_requests = section.get(&MAX_REQUESTS);
+    let max_connections = section.get(&MAX_CONNECTIONS);
+    let upstream = Upstream {
         name: name.to_owned(),
         policy: policy(section),
         hash_by: section.get(&HASH_BY),
@@ -264,10 +299,28 @@ fn upstream(name: &str, section: &Section<'_>) -> Upstream {
         response_timeout: section.get(&RESPONSE_TIMEOUT),
         idle_timeout: section.get(&IDLE_TIMEOUT),
         total_timeout: section.get(&TOTAL_TIMEOUT),
-        max_requests: section.get(&MAX_REQUESTS),
+        max_requests: max_requests.or(max_connections),
         queue: queue(&section.section(&QUEUE_KEY)),
         retry_percent: section.get(&RETRY_BUDGET),
         tls: tls(&section.section(&TLS_KEY)),
+        send_proxy_protocol: section.get(&SEND_PROXY_PROTOCOL),
+        on_marked_down: section.get(&ON_MARKED_DOWN),
+    };
+    refuse_strays(section, &upstream);
+    upstream
+}
+
+/// Reports keys that mean nothing for what the backends speak.
+fn refuse_strays(section: &Section<'_>, upstream: &Upstream) {
+    if upstream.backends.is_empty() {
+        return;
+    }
+    let (strays, kind): (&[&str], _) = match Speaks::of(upstream) {
+        Speaks::Http => (&OF_SESSIONS, "tcp:// backends"),
+        Speaks::Tcp => (&OF_REQUESTS, "backends that speak HTTP"),
+    };
+    for key in strays.iter().filter(|key| section.has(key)) {
+        section.fault_at(key, format!("{} is for {kind}", section.full_path(key)));
     }
 }
 
@@ -314,5 +367,17 @@ fn queue(section: &Section<'_>) -> Queue {
     }
 }
 
+const OF_SESSIONS: [&str; 3] = [
+    MAX_CONNECTIONS.name,
+    SEND_PROXY_PROTOCOL.name,
+    ON_MARKED_DOWN.name,
+];
+const OF_REQUESTS: [&str; 5] = [
+    RESPONSE_TIMEOUT.name,
+    TOTAL_TIMEOUT.name,
+    MAX_REQUESTS.name,
+    HASH_BY.name,
+    TLS_KEY.name,
+];
 /// The name of the upstream that the top-level `backends` make.
 pub(super) const SHORT_FORM: &str = "backends";

@@ -197,7 +197,7 @@ fn a_listener_is_not_its_own_backend() {
             true => check_faults(
                 &yaml,
                 &[&format!(
-                    "2:18: {listen} is also a backend of the upstream \"app\", which it sends requests to"
+                    "2:18: {listen} is also a backend of the upstream \"app\", which it leads to"
                 )],
             ),
         }

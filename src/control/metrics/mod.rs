@@ -21,6 +21,7 @@ use crate::{
 mod format;
 mod rate_limits;
 mod responses;
+mod sessions;
 mod upstreams;
 
 pub(super) use format::MetricsFormat;
@@ -50,6 +51,7 @@ impl Collector for Shards {
         self.calls(&mut encoder)?;
         self.responses(&mut encoder)?;
         self.http(&mut encoder)?;
+        self.sessions(&mut encoder)?;
         self.upstreams(&mut encoder)?;
         self.rate_limits(&mut encoder)?;
         self.connections(&mut encoder)?;

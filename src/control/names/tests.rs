@@ -14,7 +14,7 @@ fn shared() -> Arc<Shared> {
     };
     let config = Config::load(&flags, &Environment::default()).unwrap();
     let rate_limits = RateLimits::new(config.rate_limits.clients_max);
-    let snapshot = Snapshot::new(&config, &rate_limits, Vec::new(), Vec::new());
+    let snapshot = Snapshot::new(&config, &rate_limits, Default::default(), Vec::new());
     Shared::new(snapshot, rate_limits, 1, None, OpenFiles::within(128))
 }
 

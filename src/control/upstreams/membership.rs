@@ -46,6 +46,7 @@ impl Upstreams {
                     backend,
                     weight: configured.weight,
                     admin_state: configured.admin_state,
+                    is_backup: configured.is_backup,
                 });
             }
         }

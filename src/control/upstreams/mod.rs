@@ -21,7 +21,7 @@ use crate::{
     ejection::EjectionTracker,
     health::Health,
     limit::{Client, ClientTable},
-    state::{HttpSettings, Shared, Snapshot, Upstream},
+    state::{ListenerSettings, Shared, Snapshot, Upstream},
 };
 
 mod availability;
@@ -193,11 +193,11 @@ impl Upstreams {
     pub(super) fn publish_configured(
         &self,
         config: &Config,
-        http: Vec<HttpSettings>,
+        listeners: ListenerSettings,
         upstreams: Vec<Upstream>,
     ) {
         let rate_limits = &self.shared.rate_limits;
-        let snapshot = Snapshot::new(config, rate_limits, http, upstreams);
+        let snapshot = Snapshot::new(config, rate_limits, listeners, upstreams);
         let before = self.shared.snapshot.load_full();
         self.publish_snapshot(snapshot.after(&before, rate_limits.slots()));
     }

@@ -11,6 +11,7 @@ use crate::{
         fault::{Blame, Fault},
         outcome::{Ending, Outcome},
         stream::{MessageStream, Turn},
+        upstream::suspect,
     },
     state::InFlight,
 };
@@ -74,11 +75,7 @@ impl Exchange {
 
     /// Tells the control plane of a backend that failed often enough in a row to be looked at.
     pub(super) fn suspect(&self, in_a_row: u32) {
-        let policy = self.upstream.get().settings.ejection.as_ref();
-        // Not each time: where no backend may be ejected, the count goes on.
-        if policy.is_some_and(|policy| in_a_row.is_multiple_of(policy.consecutive_failures.get())) {
-            self.http.context.shared.suspects.notify_one();
-        }
+        suspect(&self.http.context, self.upstream.get(), in_a_row);
     }
 
     /// Ends a stage whose time is over.

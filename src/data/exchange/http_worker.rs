@@ -43,8 +43,7 @@ impl HttpWorker {
     }
 
     /// The connections to backends.
-    #[cfg(test)]
-    pub(in crate::data) fn pool(&self) -> &ConnPool {
+    pub(in crate::data) fn pool(&self) -> &Rc<ConnPool> {
         &self.pool
     }
 

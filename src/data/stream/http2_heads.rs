@@ -66,7 +66,7 @@ pub(in crate::data) fn to_request(
 ) -> Option<Request<()>> {
     let mut target = uri::Parts::default();
     target.scheme = Some(match scheme {
-        Scheme::Http | Scheme::H2c => uri::Scheme::HTTP,
+        Scheme::Http | Scheme::H2c | Scheme::Tcp => uri::Scheme::HTTP,
         Scheme::Https => uri::Scheme::HTTPS,
     });
     let whole = arena.copy(head.as_http1());

@@ -62,7 +62,7 @@ pub(in crate::data) async fn connect(
     }
     let file = pool.file().ok_or_else(no_file_left)?;
     let dialed = dial(&backend, upstream.get(), wanted).await;
-    let (transport, version) = dialed.map_err(|error| fault(upstream.get(), error))?;
+    let (transport, version) = dialed.map_err(|error| unreached(upstream.get(), error))?;
     let connection = UpstreamConnection::open(transport, version, file).await;
     let connection = connection.map_err(|_broken| Fault::NoResponse)?;
     if may_be_shared {
@@ -76,13 +76,14 @@ pub(in crate::data) async fn connect(
 }
 
 /// As the system says when a process has too many files.
-fn no_file_left() -> Fault {
+pub(in crate::data) fn no_file_left() -> Fault {
     Fault::LocalResources {
         source: DialError::Connect(Errno::MFILE.into()),
     }
 }
 
-fn fault(upstream: &Upstream, error: DialError) -> Fault {
+/// What follows from a connection that could not be opened.
+pub(in crate::data) fn unreached(upstream: &Upstream, error: DialError) -> Fault {
     match error {
         error if error.is_local() => Fault::LocalResources { source: error },
         source => Fault::Connect {

@@ -20,11 +20,13 @@ mod connect;
 mod http2;
 mod pick;
 mod pool;
+mod suspect;
 
-pub(in crate::data) use connect::{Connected, Reuse, connect};
+pub(in crate::data) use connect::{Connected, Reuse, connect, no_file_left, unreached};
 pub(in crate::data) use http2::{Http2Connection, Http2Request};
 pub(in crate::data) use pick::{pick, wait_in_queue};
 pub(in crate::data) use pool::ConnPool;
+pub(in crate::data) use suspect::{failed, suspect};
 
 /// What one request has of a backend's connections.
 #[derive(Debug)]

@@ -228,7 +228,7 @@ mod tests {
         };
         let config = Config::load(&flags, &Environment::default()).unwrap();
         let rate_limits = RateLimits::new(config.rate_limits.clients_max);
-        let snapshot = Snapshot::new(&config, &rate_limits, Vec::new(), Vec::new());
+        let snapshot = Snapshot::new(&config, &rate_limits, Default::default(), Vec::new());
         let shared = Shared::new(snapshot, rate_limits, 1, None, OpenFiles::within(128));
         let pool = ConnPool::new(&shared);
         for backend in 0..64 {

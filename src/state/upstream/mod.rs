@@ -14,7 +14,7 @@ use crate::{
     balance::{Balancer, HashRing, Policy},
     config::{self, AdminState, Scheme, WhenAllDown},
     retry::RetryBudget,
-    state::{Backend, Queue, ResponseStats},
+    state::{Backend, Queue, ResponseStats, SessionStats},
 };
 
 /// A named group of backends, with those folded into the balancer that may take requests now.
@@ -37,6 +37,8 @@ pub struct Upstream {
     cursor: Arc<Cursor>,
     /// One for each worker. Stays over reloads.
     responses: Arc<[ResponseStats]>,
+    /// One for each worker. Stays over reloads.
+    sessions: Arc<[SessionStats]>,
     is_unprobed: bool,
 }
 
@@ -49,6 +51,8 @@ pub struct Member {
     pub weight: NonZeroU16,
     /// What the operator wants of it.
     pub admin_state: AdminState,
+    /// Whether it is there only for the time when none of the others is available.
+    pub is_backup: bool,
 }
 
 /// The round-robin position of an upstream, one for the process: positions of each worker's own
@@ -87,6 +91,7 @@ impl Upstream {
             ring: None,
             cursor: Arc::default(),
             responses: (0..workers).map(|_| ResponseStats::default()).collect(),
+            sessions: (0..workers).map(|_| SessionStats::default()).collect(),
             is_unprobed: false,
         }
     }
@@ -109,6 +114,30 @@ impl Upstream {
         &self.responses
     }
 
+    /// What a worker has counted of the sessions.
+    ///
+    /// # Panics
+    ///
+    /// As [`Upstream::responses`].
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "indices are given out by `app` alone"
+    )]
+    pub fn sessions(&self, worker: usize) -> &SessionStats {
+        &self.sessions[worker]
+    }
+
+    /// What all workers have counted of the sessions.
+    pub fn all_sessions(&self) -> &[SessionStats] {
+        &self.sessions
+    }
+
+    /// Whether its backends are `tcp://`.
+    pub fn carries_sessions(&self) -> bool {
+        let mut backends = self.settings.backends.iter();
+        backends.any(|backend| backend.addr.scheme == Scheme::Tcp)
+    }
+
     /// The same upstream with other settings. Members, round-robin position and queue stay.
     #[must_use]
     pub fn with_settings(&self, settings: Arc<config::Upstream>) -> Self {
@@ -120,6 +149,7 @@ impl Upstream {
             balancer: Arc::clone(&self.balancer),
             ring: self.ring.clone(),
             responses: Arc::clone(&self.responses),
+            sessions: Arc::clone(&self.sessions),
             ..Self::new(self.id, settings, 0)
         }
     }
@@ -154,14 +184,17 @@ impl Upstream {
     }
 
     /// The same upstream with other backends available. `share` tells which tenths of its weight
-    /// a member gets; `None` for one that is not available. If none is, all enabled ones are
-    /// where the operator wants that.
+    /// a member gets; `None` for one that is not available. Backups count where no other one is
+    /// available, and if none is, all enabled ones do where the operator wants that.
     #[must_use]
     pub fn with_available(&self, share: impl Fn(&Member) -> Option<NonZeroU16>) -> Self {
         let members = || (0..).zip(self.members.iter());
         let mut available: Vec<(u16, &Member, NonZeroU16)> = members()
             .filter_map(|(index, member)| Some((index, member, share(member)?)))
             .collect();
+        if available.iter().any(|(_, member, _)| !member.is_backup) {
+            available.retain(|(_, member, _)| !member.is_backup);
+        }
         if available.is_empty() && self.settings.when_all_down == WhenAllDown::Any {
             let enabled = members().filter(|(_, member)| member.admin_state == AdminState::Enabled);
             available.extend(enabled.map(|(index, member)| (index, member, WHOLE_SHARE)));

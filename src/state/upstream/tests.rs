@@ -29,6 +29,7 @@ fn upstream(change: impl FnOnce(&mut config::Upstream)) -> Upstream {
                 backend: Arc::new(Backend::new(id, name, addr, queue)),
                 weight: backend.weight,
                 admin_state: backend.admin_state,
+                is_backup: backend.is_backup,
             }
         });
     upstream.with_members(members.collect())
@@ -74,6 +75,16 @@ fn with_none_available_the_operator_decides() {
         settings.backends[1].admin_state = AdminState::Draining;
     });
     assert_eq!(picks(&any.with_available(|_| None), 4), [10, 12, 10, 12]);
+}
+
+#[test]
+fn a_backup_takes_over_when_no_other_is_available() {
+    let upstream = upstream(|settings| settings.backends[0].is_backup = true);
+    assert_eq!(picks(&upstream.with_available(whole), 4), [11, 12, 11, 12]);
+    let only = |id| move |member: &Member| (member.backend.id == id).then_some(WHOLE_SHARE);
+    assert_eq!(picks(&upstream.with_available(only(10)), 2), [10, 10]);
+    assert_eq!(picks(&upstream.with_available(only(12)), 2), [12, 12]);
+    assert!(upstream.with_available(|_| None).is_down());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Display},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime},
 };
 
@@ -40,6 +40,38 @@ pub struct Entry<'a> {
     pub first_byte: Option<Duration>,
     /// From the request's head to the end of the response.
     pub total: Duration,
+}
+
+/// One session of the TCP load balancer and what became of it.
+pub struct SessionEntry<'a> {
+    /// When it was accepted.
+    pub time: SystemTime,
+    /// Who connected, as the trusted proxies say.
+    pub client: SocketAddr,
+    /// The listener.
+    pub listener: SocketAddr,
+    /// The listener's upstream.
+    pub upstream: &'a str,
+    /// The backends that were tried, in their order. The last one took it, or none did.
+    pub attempts: &'a [Attempt<'a>],
+    /// From the accept to the connection to a backend.
+    pub connect: Option<Duration>,
+    /// From the accept to the end.
+    pub total: Duration,
+    /// Bytes that came from the client.
+    pub bytes_received: u64,
+    /// Bytes that came from the backend.
+    pub bytes_sent: u64,
+    /// Why it ended, in one word; `ok` if both sides ended it.
+    pub cause: &'static str,
+}
+
+impl fmt::Debug for SessionEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionEntry")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A backend that was tried.

@@ -22,7 +22,7 @@ mod sink;
 mod timestamp;
 mod writer;
 
-pub use entry::{Attempt, Entry, RequestLine};
+pub use entry::{Attempt, Entry, RequestLine, SessionEntry};
 pub use sink::Sink;
 
 use crate::config::{LogFormat, LogTarget};

@@ -4,7 +4,11 @@ use std::{cell::RefCell, mem};
 
 use crate::config::LogFormat;
 use crate::telemetry::access_log::{
-    Link, entry::Entry, format::push_line, timestamp::Timestamp, writer::Batch,
+    Link,
+    entry::{Entry, SessionEntry},
+    format::{push_line, push_session},
+    timestamp::Timestamp,
+    writer::Batch,
 };
 
 /// Gathers a worker's lines. Belongs to one thread and never waits. Dropped, it hands over what
@@ -26,15 +30,24 @@ impl Sink {
         }
     }
 
-    /// Appends one line. Costs its formatting, some hundred nanoseconds; once in about a hundred
-    /// lines also a buffer's allocation and hand-over.
+    /// Appends the line of a request. Costs its formatting, some hundred nanoseconds; once in about
+    /// a hundred lines also a buffer's allocation and hand-over.
     pub fn write(&self, entry: &Entry<'_>) {
+        self.push(|format, out, timestamp| push_line(format, out, timestamp, entry));
+    }
+
+    /// Appends the line of a session.
+    pub fn write_session(&self, entry: &SessionEntry<'_>) {
+        self.push(|format, out, timestamp| push_session(format, out, timestamp, entry));
+    }
+
+    fn push(&self, line: impl FnOnce(LogFormat, &mut Vec<u8>, &mut Timestamp)) {
         let mut lines = self.lines.borrow_mut();
         let Lines { batch, timestamp } = &mut *lines;
         if batch.bytes.capacity() == 0 {
             batch.bytes.reserve(BATCH_BYTES + LINE_BYTES_USUAL);
         }
-        push_line(self.format, &mut batch.bytes, timestamp, entry);
+        line(self.format, &mut batch.bytes, timestamp);
         batch.lines += 1;
         if batch.bytes.len() >= BATCH_BYTES {
             self.link.hand_over(mem::take(batch));

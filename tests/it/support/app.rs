@@ -29,6 +29,8 @@ pub struct TestApp {
     pub http: Option<SocketAddr>,
     /// Its second, if there is one.
     pub second_http: Option<SocketAddr>,
+    /// The TCP load balancer's listener, if there is one.
+    pub tcp: Option<SocketAddr>,
     pub admin: SocketAddr,
     config_file: PathBuf,
     commands: mpsc::Sender<Command>,
@@ -67,6 +69,7 @@ impl TestApp {
         let app = App::build(load().unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
         let (redirect, admin) = (app.redirect_addr().unwrap(), app.admin_addr().unwrap());
         let (http, second_http) = (app.http_addr(0), app.http_addr(1));
+        let tcp = app.tcp_addr(0);
         meanwhile();
         let (commands, receiver) = mpsc::channel(8);
         let loader = Loader {
@@ -78,6 +81,7 @@ impl TestApp {
             redirect,
             http,
             second_http,
+            tcp,
             admin,
             config_file,
             commands,

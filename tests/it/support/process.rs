@@ -52,6 +52,8 @@ pub struct Process {
     pub redirect: SocketAddr,
     /// The HTTP load balancer's first listener, if there is one.
     pub http: Option<SocketAddr>,
+    /// The TCP load balancer's first listener, if there is one.
+    pub tcp: Option<SocketAddr>,
     pub admin: SocketAddr,
 }
 
@@ -110,12 +112,15 @@ impl Process {
             reading,
             redirect: any,
             http: None,
+            tcp: None,
             admin: any,
         };
         let serving = process.until_logged("serving");
         process.redirect = serving["redirect"].as_str().unwrap().parse().unwrap();
         let http = serving["http"].as_str().unwrap_or_default();
         process.http = http.split(" ").next().and_then(|addr| addr.parse().ok());
+        let tcp = serving["tcp"].as_str().unwrap_or_default();
+        process.tcp = tcp.split(" ").next().and_then(|addr| addr.parse().ok());
         process.admin = serving["admin"].as_str().unwrap().parse().unwrap();
         process
     }
@@ -187,6 +192,12 @@ impl Process {
             .collect();
         let lowest_free = (0..).find(|file| !taken.contains(file)).unwrap();
         self.limit_open_files(lowest_free);
+    }
+
+    /// Files that it has open.
+    pub fn open_files(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        files.unwrap().count()
     }
 
     fn pid(&self) -> Pid {

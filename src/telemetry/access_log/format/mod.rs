@@ -3,7 +3,7 @@
 
 use std::{
     fmt::{Display, Write as _},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::Version;
@@ -16,6 +16,10 @@ use crate::{
         timestamp::Timestamp,
     },
 };
+
+mod session;
+
+pub(super) use session::push_session;
 
 /// Appends one line with its end.
 pub(super) fn push_line(
@@ -113,13 +117,7 @@ fn push_word_or_dash(out: &mut Vec<u8>, word: &str) {
 }
 
 fn push_json(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
-    let (second, micros) = timestamp.rfc3339(entry.time);
-    out.extend_from_slice(b"{\"timestamp\":\"");
-    out.extend_from_slice(second);
-    push_micros(out, micros);
-    out.extend_from_slice(b"Z\",\"client\":\"");
-    push_shown(out, push_json_escaped, &entry.client);
-    out.push(b'"');
+    push_beginning(out, timestamp, entry.time, &entry.client);
     let of = |part: fn(RequestLine<'_>) -> &[u8]| entry.request.map(part);
     push_text(out, b"method", of(|line| line.method.as_bytes()));
     push_text(out, b"target", of(|line| line.target.as_bytes()));
@@ -140,23 +138,41 @@ fn push_json(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>) {
     let request_id = Some(entry.request_id).filter(|id| !id.is_empty());
     push_text(out, b"request_id", request_id);
     push_text(out, b"upstream", entry.upstream.map(str::as_bytes));
+    push_attempts(out, entry.attempts);
+    push_text(out, b"cause", Some(entry.cause.as_bytes()));
+    push_key(out, b"first_byte_seconds");
+    push_seconds_or_null(out, entry.first_byte);
+    push_key(out, b"total_seconds");
+    push_seconds(out, entry.total);
+    out.push(b'}');
+}
+
+/// The beginning of an object: when, and who.
+fn push_beginning(
+    out: &mut Vec<u8>,
+    timestamp: &mut Timestamp,
+    time: SystemTime,
+    client: &dyn Display,
+) {
+    let (second, micros) = timestamp.rfc3339(time);
+    out.extend_from_slice(b"{\"timestamp\":\"");
+    out.extend_from_slice(second);
+    push_micros(out, micros);
+    out.extend_from_slice(b"Z\",\"client\":\"");
+    push_shown(out, push_json_escaped, client);
+    out.push(b'"');
+}
+
+/// The last backend, how many were tried, and which of them failed.
+fn push_attempts(out: &mut Vec<u8>, attempts: &[Attempt<'_>]) {
     push_key(out, b"backend");
-    match entry.attempts.last() {
+    match attempts.last() {
         Some(attempt) => push_backend(out, attempt),
         None => out.extend_from_slice(b"null"),
     }
     push_key(out, b"attempts");
-    push_number(out, entry.attempts.len() as u64);
-    push_failed_attempts(out, entry.attempts);
-    push_text(out, b"cause", Some(entry.cause.as_bytes()));
-    push_key(out, b"first_byte_seconds");
-    match entry.first_byte {
-        Some(first_byte) => push_seconds(out, first_byte),
-        None => out.extend_from_slice(b"null"),
-    }
-    push_key(out, b"total_seconds");
-    push_seconds(out, entry.total);
-    out.push(b'}');
+    push_number(out, attempts.len() as u64);
+    push_failed_attempts(out, attempts);
 }
 
 fn push_backend(out: &mut Vec<u8>, attempt: &Attempt<'_>) {
@@ -210,6 +226,13 @@ fn push_shown(out: &mut Vec<u8>, push: fn(&mut Vec<u8>, &[u8]), value: &dyn Disp
 fn push_seconds(out: &mut Vec<u8>, duration: Duration) {
     push_number(out, duration.as_secs());
     push_micros(out, duration.subsec_micros());
+}
+
+fn push_seconds_or_null(out: &mut Vec<u8>, duration: Option<Duration>) {
+    match duration {
+        Some(duration) => push_seconds(out, duration),
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 /// The point and six digits.

@@ -1,26 +1,19 @@
 //! What a connection carries behind a switch of protocols: bytes, both ways.
 
-use std::{cell::Cell, future::poll_fn, io, rc::Rc, task::Poll};
+use std::{future::poll_fn, io, rc::Rc};
 
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, timeout};
 
 use crate::{
     data::{
         connection::Connection,
         exchange::{Acquired, Exchange, HttpWorker, Record, Settled, Step, rewrite},
         outcome::{CallCount, Outcome},
+        relay::{End, Flow, IdleLimits, Side, carry},
         stream::{Http1Stream, MessageStream, Turn},
     },
     shutdown::Phase,
     state::{BackendFile, Cause, CloseCause, InFlight},
-};
-
-mod direction;
-mod flow;
-
-use self::{
-    direction::Direction,
-    flow::{Flow, Side, Watched},
 };
 
 impl Exchange {
@@ -54,7 +47,7 @@ impl Exchange {
                 http: Rc::clone(&self.http),
                 connection: Rc::clone(&self.connection),
                 record,
-                flow: Rc::new(Flow::new(received)),
+                flow: Rc::new(Flow::new(received, turn.now)),
                 outcome: None,
                 _count: std::mem::take(&mut self._count),
             },
@@ -100,34 +93,29 @@ impl Tunnel {
             mut ending,
         } = self;
         let flow = Rc::clone(&ending.flow);
+        let limits = IdleLimits {
+            client: idle_timeout,
+            backend: idle_timeout,
+            half_open: idle_timeout,
+        };
         let carrying = async {
-            poll_fn(|cx| client.poll_flush(cx)).await.map_err(|_gone| {
+            let flushed = timeout(idle_timeout, poll_fn(|cx| client.poll_flush(cx))).await;
+            let flushed = flushed.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?;
+            flushed.map_err(|_gone| {
                 flow.broke(Side::Client);
                 io::Error::from(io::ErrorKind::BrokenPipe)
             })?;
-            let mut client = Watched::new(client, Side::Client, &flow);
-            let mut backend = Watched::new(backend, Side::Backend, &flow);
-            let (mut up, mut down) = (Direction::default(), Direction::default());
-            poll_fn(|cx| {
-                // Both to their ends: what one side has sent before it refused the other's bytes is
-                // still delivered, such as the close frame of a WebSocket.
-                let up = up.poll(cx, &mut client, &mut backend);
-                let down = down.poll(cx, &mut backend, &mut client);
-                match (up, down) {
-                    (Poll::Ready(up), Poll::Ready(down)) => Poll::Ready(up.and(down)),
-                    _ if client.is_reset || backend.is_reset => {
-                        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-                    }
-                    _ => Poll::Pending,
-                }
-            })
-            .await
+            let end = |stream: Http1Stream, side| {
+                let (transport, unread) = stream.into_parts();
+                End::new(transport, unread, side, &flow)
+            };
+            let (mut client, mut backend) =
+                (end(client, Side::Client), end(backend, Side::Backend));
+            let context = &ending.http.context;
+            carry(context, &mut client, &mut backend, &flow, limits).await
         };
-        let carried = tokio::select! {
-            carried = carrying => carried,
-            () = stood_still(&flow.moved_at, idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
-        };
-        ending.outcome = Some(flow.outcome(&carried));
+        let carried = carrying.await;
+        ending.outcome = Some(outcome(&flow, &carried));
         match carried {
             Ok(()) => CloseCause::Done,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => CloseCause::IdleTimeout,
@@ -151,8 +139,8 @@ impl Drop for TunnelEnding {
         let Some(record) = &mut self.record else {
             return;
         };
-        record.received(self.flow.received.get());
-        record.sent(self.flow.sent.get());
+        record.received(self.flow.received());
+        record.sent(self.flow.sent());
         if let Err(cause) = outcome {
             record.failed(cause);
         }
@@ -160,12 +148,13 @@ impl Drop for TunnelEnding {
     }
 }
 
-async fn stood_still(moved_at: &Cell<Instant>, idle_timeout: Duration) {
-    loop {
-        let due = moved_at.get() + idle_timeout;
-        if due <= Instant::now() {
-            return;
-        }
-        sleep_until(due).await;
+/// What became of a tunnel.
+fn outcome(flow: &Flow, carried: &io::Result<()>) -> Result<(), Cause> {
+    match (carried, flow.broken()) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(Side::Backend)) => Err(Cause::ResponseBroken),
+        // It stood still. A side that the system gave up has broken.
+        (Err(error), None) if error.kind() == io::ErrorKind::TimedOut => Err(Cause::Cut),
+        (Err(_), Some(Side::Client) | None) => Err(Cause::ClientClosed),
     }
 }
