@@ -1,7 +1,7 @@
 //! The stage that gets a backend and a connection to it: picks, waits in the queue where all backends
 //! are full, and goes on to the next backend where one cannot be reached.
 
-use std::net::IpAddr;
+use std::{future::pending, net::IpAddr};
 
 use tokio::{
     io::AsyncWriteExt as _,
@@ -15,7 +15,7 @@ use crate::{
         tcp::{log::Attempt, proxy_header, session::Session},
         upstream::{failed, no_file_left, pick, unreached, wait_in_queue},
     },
-    net,
+    net::{self, Transport},
     state::{BackendFile, Cause, InFlight, Upstream},
 };
 
@@ -35,7 +35,11 @@ impl Session {
     /// # Errors
     ///
     /// Why there is none that takes the session. An event is logged.
-    pub(super) async fn acquire(&mut self) -> Result<Acquired, Cause> {
+    pub(super) async fn acquire(
+        &mut self,
+        client: &Transport,
+        is_silent: bool,
+    ) -> Result<Acquired, Cause> {
         self.upstream
             .get()
             .retry_budget
@@ -43,7 +47,16 @@ impl Session {
         let mut tried = Vec::new();
         let mut latest = None;
         loop {
-            let in_flight = match self.pick(&tried).await {
+            let picked = match self.pick(&tried) {
+                Ok(Some(in_flight)) => Ok(in_flight),
+                Ok(None) => tokio::select! {
+                    biased;
+                    waited = self.wait(&tried) => waited,
+                    () = gone(client), if is_silent => return Err(Cause::ClientClosed),
+                },
+                Err(fault) => Err(fault),
+            };
+            let in_flight = match picked {
                 Ok(in_flight) => in_flight,
                 // The failure says more than that no other backend is left.
                 Err(fault) => return Err(self.give_up(latest.unwrap_or(fault))),
@@ -65,16 +78,14 @@ impl Session {
         }
     }
 
-    async fn pick(&self, tried: &[usize]) -> Result<InFlight, Fault> {
+    fn pick(&self, tried: &[usize]) -> Result<Option<InFlight>, Fault> {
+        pick(self.upstream.get(), &self.key(), tried)
+    }
+
+    /// Waits for a place at a backend.
+    async fn wait(&self, tried: &[usize]) -> Result<InFlight, Fault> {
         let upstream = self.upstream.get();
-        let key = match upstream.hashes() {
-            true => octets(self.addresses.client.ip()),
-            false => Vec::new(),
-        };
-        if let Some(in_flight) = pick(upstream, &key, tried)? {
-            return Ok(in_flight);
-        }
-        let time_max = upstream.settings.queue.timeout;
+        let (key, time_max) = (self.key(), upstream.settings.queue.timeout);
         let waiting = wait_in_queue(&self.tcp.context, &self.upstream, &key, tried);
         let waited = timeout(time_max, waiting).await;
         waited.unwrap_or_else(|_elapsed| {
@@ -83,6 +94,15 @@ impl Session {
                 timeout: time_max,
             })
         })
+    }
+
+    /// What consistent hashing hashes.
+    fn key(&self) -> Vec<u8> {
+        match (self.upstream.get().hashes(), self.addresses.client.ip()) {
+            (false, _) => Vec::new(),
+            (true, IpAddr::V4(ip)) => ip.octets().to_vec(),
+            (true, IpAddr::V6(ip)) => ip.octets().to_vec(),
+        }
     }
 
     async fn connect(&mut self, in_flight: InFlight) -> Result<Acquired, (usize, Fault)> {
@@ -146,10 +166,13 @@ impl Session {
     }
 }
 
-fn octets(ip: IpAddr) -> Vec<u8> {
-    match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
+/// Waits until a client that has sent nothing closes its connection. One that has ended its own side
+/// alone, to be answered all the same, looks the same; so this counts in the queue only.
+async fn gone(client: &Transport) {
+    let mut byte = [0];
+    match client.tcp() {
+        Some(stream) if !matches!(stream.peek(&mut byte).await, Ok(1..)) => {}
+        Some(_) | None => pending().await,
     }
 }
 

@@ -137,12 +137,7 @@ impl Session {
             crate::net::give_up_on_the_dead(stream, self.settings.idle_timeout);
         }
         let unread = self.identify(client).await?;
-        let is_waiting = unread.is_empty();
-        let acquired = tokio::select! {
-            biased;
-            acquired = self.acquire() => acquired?,
-            () = gone(client), if is_waiting => return Err(Cause::ClientClosed),
-        };
+        let acquired = self.acquire(client, unread.is_empty()).await?;
         Ok((unread, acquired))
     }
 
@@ -161,21 +156,6 @@ impl Session {
         self.addresses = addresses.unwrap_or(self.addresses);
         Ok(unread)
     }
-}
-
-/// Waits until a client that has sent nothing closes its connection.
-async fn gone(client: &Transport) {
-    let Some(stream) = client.tcp() else {
-        return std::future::pending().await;
-    };
-    if !has_ended(stream).await {
-        std::future::pending().await
-    }
-}
-
-async fn has_ended(stream: &TcpStream) -> bool {
-    let mut byte = [0];
-    !matches!(stream.peek(&mut byte).await, Ok(1..))
 }
 
 fn addresses_of(transport: &Transport) -> Addresses {
