@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use crate::{
-    http::{http1, http2, idle_memory, limits, scale},
+    http::{http1, http2, idle_memory, limits, scale, sessions},
     redirect,
     rounds::Pace,
     selection::RowFilter,
@@ -15,16 +15,18 @@ pub enum Part {
     Redirect,
     Http1,
     Http2,
+    Tcp,
     Limits,
     Scale,
     Idle,
 }
 
 impl Part {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Redirect,
         Self::Http1,
         Self::Http2,
+        Self::Tcp,
         Self::Limits,
         Self::Scale,
         Self::Idle,
@@ -37,6 +39,7 @@ impl Part {
             "http" => &[Self::Http1, Self::Http2],
             "http1" => &[Self::Http1],
             "http2" => &[Self::Http2],
+            "tcp" => &[Self::Tcp],
             "limits" => &[Self::Limits],
             "scale" => &[Self::Scale],
             "idle" | "memory" => &[Self::Idle],
@@ -49,6 +52,7 @@ impl Part {
             Self::Redirect => redirect::row_names(),
             Self::Http1 => http1::row_names(),
             Self::Http2 => http2::row_names(),
+            Self::Tcp => sessions::row_names(),
             Self::Limits => limits::row_names(),
             Self::Scale => scale::row_names(),
             Self::Idle => idle_memory::row_names(),
@@ -61,6 +65,7 @@ impl Part {
             Self::Redirect => &["taskset", "h2load"],
             Self::Http1 => &["taskset", "wrk", "nginx", "haproxy", "caddy"],
             Self::Http2 => &["taskset", "h2load", "nginx", "haproxy", "caddy"],
+            Self::Tcp => &["taskset", "wrk", "nginx", "haproxy"],
             Self::Limits => &["taskset", "wrk", "nginx", "haproxy", "redis-server"],
             Self::Scale => &["taskset", "wrk", "nginx", "haproxy"],
             Self::Idle => &["taskset", "nginx", "haproxy", "caddy"],
@@ -73,6 +78,7 @@ impl Part {
             Self::Redirect => redirect::run(pace, filter),
             Self::Http1 => http1::run(pace, filter),
             Self::Http2 => http2::run(pace, filter),
+            Self::Tcp => sessions::run(pace, filter),
             Self::Limits => limits::run(pace, filter),
             Self::Scale => scale::run(pace, filter),
             Self::Idle => idle_memory::run(pace, filter),

@@ -22,7 +22,7 @@ fn best_rivals<F>(peers: &[Peer], all: &[Vec<F>], cost: impl Fn(&F) -> f64) -> V
     let rivals: Vec<&Vec<F>> = peers
         .iter()
         .zip(all)
-        .filter(|(peer, _)| peer.is_rival())
+        .filter(|(peer, _)| peer.is_rival(peers))
         .map(|(_, figures)| figures)
         .collect();
     let rounds = 0..rivals.first().map_or(0, |figures| figures.len());

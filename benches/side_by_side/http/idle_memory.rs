@@ -46,14 +46,36 @@ pub fn run(pace: Pace, filter: &RowFilter) -> Result<(), Box<dyn Error>> {
         .enable_all()
         .build()?;
     for (name, opening) in ROWS.into_iter().filter(|(name, _)| filter.includes(name)) {
-        run_row(name, opening, rounds, &backends.addrs, &runtime)?;
+        run_row(name, opening, &Peer::ALL, rounds, &backends.addrs, &runtime)?;
     }
     Ok(())
+}
+
+/// One row, of connections that are opened one after the other.
+pub fn run_for(name: &str, peers: &[Peer], pace: Pace) -> Result<(), Box<dyn Error>> {
+    // Each has a connection to a backend as well.
+    open_files::allow_connections(2 * CONNECTIONS)?;
+    println!("| sessions | server | KiB/session | MiB in all |");
+    println!("|---|---|---|---|");
+    let backends = Backends::start()?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let rounds = pace.rounds.min(3);
+    run_row(
+        name,
+        Opening::OneByOne,
+        peers,
+        rounds,
+        &backends.addrs,
+        &runtime,
+    )
 }
 
 fn run_row(
     name: &str,
     opening: Opening,
+    peers: &[Peer],
     rounds: u32,
     backends: &[SocketAddr],
     runtime: &Runtime,
@@ -62,12 +84,12 @@ fn run_row(
         workers: 2,
         ..Setup::new(Protocol::Http1, backends)
     };
-    let all = rounds::in_turns(rounds, &Peer::ALL, |peer| {
+    let all = rounds::in_turns(rounds, peers, |peer| {
         runtime
             .block_on(measure(&peer.start(&setup)?, opening))
             .map_err(|error| format!("{name}, {}: {error}", peer.name()).into())
     })?;
-    for (peer, figures) in Peer::ALL.into_iter().zip(&all) {
+    for (peer, figures) in peers.iter().zip(&all) {
         let each = median(figures.iter().map(|figure| figure.kib_per_connection));
         let total = median(figures.iter().map(|figure| figure.total_mib));
         println!("| {name} | {} | {each:.2} | {total:.1} |", peer.name());

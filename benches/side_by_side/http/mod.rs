@@ -12,6 +12,7 @@ mod load;
 mod peers;
 pub mod scale;
 mod services;
+pub mod sessions;
 mod setup;
 mod speed;
 mod work_folder;

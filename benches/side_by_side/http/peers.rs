@@ -20,6 +20,10 @@ pub enum Peer {
     Caddy,
     /// Weir with all its defaults but for the number of workers.
     Weir,
+    /// nginx as a TCP relay.
+    Stream,
+    /// The TCP load balancer of Weir.
+    Sessions,
 }
 
 impl Peer {
@@ -31,6 +35,9 @@ impl Peer {
         Self::Weir,
     ];
 
+    /// Those that read no request.
+    pub const RELAYS: [Self; 3] = [Self::Stream, Self::Relay, Self::Sessions];
+
     pub const RIVALS_AND_WEIR: [Self; 3] = [Self::Nginx, Self::Haproxy, Self::Weir];
 
     pub fn name(self) -> &'static str {
@@ -40,12 +47,19 @@ impl Peer {
             Self::Haproxy => "HAProxy",
             Self::Caddy => "Caddy",
             Self::Weir => "**Weir**",
+            Self::Stream => "nginx `stream`",
+            Self::Sessions => "**Weir** `tcp`",
         }
     }
 
-    /// Whether it is one of those that ratios are taken to.
-    pub fn is_rival(self) -> bool {
-        matches!(self, Self::Nginx | Self::Haproxy)
+    /// Whether it is one of those that ratios are taken to, among these.
+    pub fn is_rival(self, among: &[Self]) -> bool {
+        let relays = among.iter().any(|peer| matches!(peer, Self::Sessions));
+        match self {
+            Self::Nginx | Self::Haproxy | Self::Stream => true,
+            Self::Relay => relays,
+            Self::Caddy | Self::Weir | Self::Sessions => false,
+        }
     }
 
     /// Starts it, pinned, and waits until it accepts connections.
@@ -72,6 +86,8 @@ impl Peer {
             Self::Haproxy => "haproxy",
             Self::Caddy => "caddy",
             Self::Weir => "weir",
+            Self::Stream => "stream",
+            Self::Sessions => "sessions",
         }
     }
 
@@ -82,6 +98,8 @@ impl Peer {
             Self::Haproxy => include_str!("configs/haproxy.cfg"),
             Self::Caddy => include_str!("configs/Caddyfile"),
             Self::Weir => include_str!("configs/weir.yaml"),
+            Self::Stream => include_str!("configs/stream.conf"),
+            Self::Sessions => include_str!("configs/sessions.yaml"),
         }
     }
 
@@ -89,12 +107,12 @@ impl Peer {
     fn command(self, workers: u32) -> Result<Command, Box<dyn Error>> {
         let (program, arguments): (PathBuf, &[&str]) = match self {
             Self::Relay | Self::Haproxy => ("haproxy".into(), &["-db", "-f"]),
-            Self::Nginx => ("nginx".into(), &["-e", "stderr", "-p", ".", "-c"]),
+            Self::Nginx | Self::Stream => ("nginx".into(), &["-e", "stderr", "-p", ".", "-c"]),
             Self::Caddy => (
                 "caddy".into(),
                 &["run", "--adapter", "caddyfile", "--config"],
             ),
-            Self::Weir => (weir()?, &["--config"]),
+            Self::Weir | Self::Sessions => (weir()?, &["--config"]),
         };
         let mut command = pinned(SERVER_CORE, program);
         command.args(arguments);

@@ -118,7 +118,7 @@ impl<'a> Setup<'a> {
             return String::new();
         };
         match peer {
-            Peer::Relay | Peer::Caddy => String::new(),
+            Peer::Relay | Peer::Caddy | Peer::Stream | Peer::Sessions => String::new(),
             Peer::Nginx => {
                 format!("limit_req zone=clients burst={burst} nodelay; limit_req_status 429;")
             }
@@ -140,7 +140,7 @@ impl<'a> Setup<'a> {
     fn backends(&self, peer: Peer) -> String {
         let backends = self.backends.iter().enumerate();
         match peer {
-            Peer::Nginx => joined("\n        ", backends, |(_, addr)| {
+            Peer::Nginx | Peer::Stream => joined("\n        ", backends, |(_, addr)| {
                 format!("server {addr};")
             }),
             Peer::Relay | Peer::Haproxy => joined("\n    ", backends, |(index, addr)| {
@@ -148,6 +148,7 @@ impl<'a> Setup<'a> {
             }),
             Peer::Caddy => joined(" ", backends, |(_, addr)| addr.to_string()),
             Peer::Weir => joined(", ", backends, |(_, addr)| format!("\"http://{addr}\"")),
+            Peer::Sessions => joined(", ", backends, |(_, addr)| format!("\"tcp://{addr}\"")),
         }
     }
 
@@ -168,7 +169,7 @@ impl<'a> Setup<'a> {
             Peer::Weir => joined(", ", prefixes, |prefix| {
                 format!("{{ path: {prefix}, upstream: app }}")
             }),
-            Peer::Relay | Peer::Caddy => String::new(),
+            Peer::Relay | Peer::Caddy | Peer::Stream | Peer::Sessions => String::new(),
         }
     }
 }
