@@ -183,10 +183,12 @@ fn reasons_and_causes_are_explained() {
         "docs/redirect.md",
         RejectReason::ALL.iter().map(|reason| reason.label()),
     );
-    check_named(
-        "docs/load-balancer.md",
-        Cause::ALL.iter().map(|cause| cause.label()),
-    );
+    let of_sessions = [Cause::IdleTimeout, Cause::MarkedDown, Cause::ProxyHeader];
+    check_named("docs/tcp.md", of_sessions.iter().map(|cause| cause.label()));
+    let others = Cause::ALL
+        .iter()
+        .filter(|cause| !of_sessions.contains(cause));
+    check_named("docs/load-balancer.md", others.map(|cause| cause.label()));
     check_named(
         "docs/operations.md",
         CloseCause::ALL.iter().map(|cause| cause.label()),
@@ -198,7 +200,7 @@ async fn metrics_are_explained() {
     let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
     let app = TestApp::start(
         "",
-        "access_log: { format: json, file: /dev/null }\nhttp:\n  - listen: 127.0.0.1:0\n    routes: [{ upstream: app }]\nupstreams:\n  app: { backends: [\"http://localhost:1\"] }\n",
+        "redis: { url: \"unix:///nowhere\" }\naccess_log: { format: json, file: /dev/null }\nhttp:\n  - listen: 127.0.0.1:0\n    routes: [{ upstream: app }]\nupstreams:\n  app: { backends: [\"http://localhost:1\"] }\n",
     );
     let page = app.metrics().await;
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
