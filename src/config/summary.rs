@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{Config, HealthCheck, Http, Probe, Upstream, reading::Effective};
+use crate::config::{Config, HealthCheck, Http, PostgresRole, Probe, Upstream, reading::Effective};
 
 /// A checked configuration. Its `Display` shows what would run.
 #[derive(Clone, Debug)]
@@ -106,6 +106,14 @@ fn write_check(f: &mut fmt::Formatter<'_>, check: &HealthCheck) -> fmt::Result {
         Probe::Tcp => write!(f, "checked by a TCP connect")?,
         Probe::Http(probe) => write!(f, "checked by {} {}", probe.method, probe.path)?,
         Probe::Grpc(service) => write!(f, "checked by gRPC health of {service:?}")?,
+        Probe::Postgres(probe) => {
+            let role = match probe.role {
+                PostgresRole::Any => "a server",
+                PostgresRole::Primary => "the primary",
+                PostgresRole::Replica => "a replica",
+            };
+            write!(f, "checked to be {role} of PostgreSQL")?;
+        }
     }
     writeln!(f, " every {}", humantime::format_duration(check.interval))
 }

@@ -14,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::{
     balance::{HashKey, Policy},
-    config::{OnMarkedDown, ProxyProtocol},
+    config::{OnMarkedDown, PostgresProbe, ProxyProtocol},
     ejection::EjectionPolicy,
     health::HealthThresholds,
 };
@@ -235,6 +235,8 @@ pub enum Probe {
     /// `grpc.health.v1.Health/Check` answers `SERVING` for this service; the empty name is the
     /// server as a whole.
     Grpc(String),
+    /// A PostgreSQL server answers, and is what it has to be.
+    Postgres(Box<PostgresProbe>),
 }
 
 /// The request of an HTTP probe, and the answers that are healthy.

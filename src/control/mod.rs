@@ -30,6 +30,7 @@ mod loading;
 mod metrics;
 mod names;
 mod operations;
+mod postgres_probe;
 mod prober;
 mod reload;
 mod resolver;

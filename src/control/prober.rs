@@ -21,6 +21,7 @@ use tonic_health::pb::{
 
 use crate::{
     config::{HealthCheck, HttpProbe, Probe, Scheme},
+    control::postgres_probe,
     health::{Health, HealthTracker},
     net::{DialError, Dialing, HttpVersion, Transport, dial},
     state::{Backend, Upstream},
@@ -97,6 +98,10 @@ impl Prober {
                 Probe::Tcp => self.dial().await.map(drop),
                 Probe::Http(probe) => self.ask_http(probe).await,
                 Probe::Grpc(service) => self.ask_grpc(service).await,
+                Probe::Postgres(probe) => match &probe.login {
+                    Some(login) => postgres_probe::ask(self.backend.addr, probe, login).await,
+                    None => postgres_probe::ask_anonymously(self.dial().await?.0).await,
+                },
             }
         };
         match timeout(self.check.timeout, probe).await {
@@ -257,6 +262,12 @@ pub(super) enum ProbeFailure {
     GrpcStatus(String),
     #[error("gRPC health is {0}")]
     NotServing(&'static str),
+    #[error("it is {0}")]
+    Role(&'static str),
+    #[error("no valid answer: {0}")]
+    Postgres(#[from] sqlx::Error),
+    #[error("no answer: {0}")]
+    Broken(#[from] std::io::Error),
     #[error("malformed answer")]
     Malformed,
     #[error("no answer within {0:?}")]
@@ -272,6 +283,9 @@ impl ProbeFailure {
             | Self::Status { .. }
             | Self::GrpcStatus(_)
             | Self::NotServing(_)
+            | Self::Role(_)
+            | Self::Postgres(_)
+            | Self::Broken(_)
             | Self::Malformed
             | Self::Timeout(_) => false,
         }

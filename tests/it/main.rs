@@ -70,6 +70,7 @@ mod out_of_files;
 mod own_listener;
 mod parking;
 mod poolers;
+mod postgres_roles;
 mod purposeless_frames;
 mod queue_retries;
 mod queueing;

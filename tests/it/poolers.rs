@@ -53,7 +53,7 @@ async fn changes_are_seen_after_a_connection_was_lost_silently() {
         return;
     };
     migrations::up(&postgres.database()).await.unwrap();
-    let link = Link::start(postgres.directory().join(".s.PGSQL.5432")).await;
+    let link = Link::start(postgres.socket()).await;
     let url = format!("postgres://weir@{}/postgres", link.addr);
     let app = TestApp::start("", &format!("database: \"{url}\"\n"));
     app.until_metric("weir_database_up", 1).await;

@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 
 mod database;
+mod password;
 mod quantities;
 mod redis;
 mod secret;
@@ -14,6 +15,7 @@ mod shapes;
 mod words;
 
 pub(super) use database::DatabaseUrl;
+pub(super) use password::PasswordText;
 pub(super) use quantities::{Bytes, Percent, Span, Whole};
 pub(super) use redis::RedisServer;
 pub(super) use secret::Secret;

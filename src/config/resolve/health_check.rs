@@ -6,9 +6,9 @@ use http::{HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
 use crate::{
     config::{
-        HealthCheck, HttpProbe, Probe,
+        HealthCheck, HttpProbe, PostgresLogin, PostgresProbe, PostgresRole, Probe,
         item::Item,
-        key::{Key, Pairs, Span, Switch, Table, Text, Whole},
+        key::{Choice, Key, Pairs, PasswordText, Span, Switch, Table, Text, Whole},
         resolve::{
             MILLIS_100,
             header_rules::{header_name, header_value, is_host},
@@ -36,6 +36,36 @@ const GRPC: Key<Text<String, true>> = Key::optional(
     },
     "a TCP connect",
     "Calls `grpc.health.v1.Health/Check` for this service, which must answer `SERVING`",
+);
+const POSTGRES: Key<Choice<PostgresRole>> = Key::optional(
+    "postgres",
+    Choice(&[
+        ("any", PostgresRole::Any),
+        ("primary", PostgresRole::Primary),
+        ("replica", PostgresRole::Replica),
+    ]),
+    "a TCP connect",
+    "Asks a PostgreSQL server what it is: `any` needs no user, `primary` and `replica` do",
+);
+const USER: Key<Text<String, true>> = Key::optional(
+    "user",
+    Text {
+        words: "name",
+        parse: |text| Ok(text.to_owned()),
+    },
+    "none",
+    "The user of a PostgreSQL check. It needs no rights but to connect",
+);
+const PASSWORD: Key<PasswordText> =
+    Key::optional("password", PasswordText, "none", "The password of `user`");
+const DATABASE: Key<Text<String, true>> = Key::new(
+    "database",
+    Text {
+        words: "name",
+        parse: |text| Ok(text.to_owned()),
+    },
+    "postgres",
+    "The database that `user` connects to",
 );
 const METHOD: Key<Text<Method>> = Key::new(
     "method",
@@ -96,7 +126,8 @@ const FALL: Key<Whole<NonZeroU32>> = Key::new(
 );
 pub(super) static HEALTH_CHECK: Table = Table {
     keys: &[
-        &HTTP, &TCP, &GRPC, &METHOD, &HOST, &HEADERS, &STATUS, &INTERVAL, &TIMEOUT, &RISE, &FALL,
+        &HTTP, &TCP, &GRPC, &POSTGRES, &METHOD, &HOST, &HEADERS, &STATUS, &USER, &PASSWORD,
+        &DATABASE, &INTERVAL, &TIMEOUT, &RISE, &FALL,
     ],
     renamed: &[],
     example: "{ http: /health }",
@@ -174,13 +205,17 @@ fn probe(section: &Section<'_>) -> Option<Probe> {
         section.fault_at(TCP.name, message.to_owned());
     }
     let grpc = section.given(&GRPC).map(Probe::Grpc);
+    let postgres = postgres_probe(section).map(|probe| Probe::Postgres(Box::new(probe)));
     let is_named = PROBES.iter().filter(|key| section.has(key)).count();
     if is_named > 1 {
-        section.fault("health_check is one of http, tcp and grpc".to_owned());
+        section.fault("health_check is one of http, tcp, grpc and postgres".to_owned());
     }
     match is_named {
         0 => Some(Probe::Tcp),
-        _ => http.or_else(|| tcp.map(|_true| Probe::Tcp)).or(grpc),
+        _ => http
+            .or_else(|| tcp.map(|_true| Probe::Tcp))
+            .or(grpc)
+            .or(postgres),
     }
 }
 
@@ -206,6 +241,36 @@ fn http_probe(section: &Section<'_>) -> Option<HttpProbe> {
         status: status?,
         host,
         headers,
+    })
+}
+
+fn postgres_probe(section: &Section<'_>) -> Option<PostgresProbe> {
+    for (key, message) in [
+        (USER.name, "user needs postgres: any, primary or replica"),
+        (
+            DATABASE.name,
+            "database needs postgres: any, primary or replica",
+        ),
+    ] {
+        section.require_for(key, &[POSTGRES.name], message);
+    }
+    section.require_for(PASSWORD.name, &[USER.name], "password needs user");
+    let role = section.given(&POSTGRES);
+    if matches!(role, Some(PostgresRole::Primary | PostgresRole::Replica)) {
+        let message =
+            "postgres: primary and postgres: replica need a user, who is asked for by the server";
+        section.require_for(POSTGRES.name, &[USER.name], message);
+    }
+    let (user, password) = (section.given(&USER), section.given(&PASSWORD));
+    let asks = user.is_some() || section.has(DATABASE.name);
+    let database = asks.then(|| section.get(&DATABASE)).unwrap_or_default();
+    Some(PostgresProbe {
+        role: role?,
+        login: user.map(|user| PostgresLogin {
+            user,
+            password,
+            database,
+        }),
     })
 }
 
@@ -270,7 +335,7 @@ fn status(text: &str) -> Result<RangeInclusive<u16>, &'static str> {
 }
 
 /// The keys of which one says what a probe does.
-const PROBES: &[&str] = &[HTTP.name, TCP.name, GRPC.name];
+const PROBES: &[&str] = &[HTTP.name, TCP.name, GRPC.name, POSTGRES.name];
 const HEADERS_MAX: usize = 100;
 const COUNTS: RangeInclusive<NonZeroU32> =
     NonZeroU32::MIN..=NonZeroU32::new(1000).expect("not zero");

@@ -60,6 +60,56 @@ impl Postgres {
         Some(postgres)
     }
 
+    /// Starts a server that follows this one.
+    pub async fn replica(&self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        if let Some((user, group)) = server_user() {
+            chown(directory.path(), Some(user), Some(group)).unwrap();
+        }
+        let copied = as_server_user(&self.programs.join("pg_basebackup"))
+            .args(["--write-recovery-conf", "--no-sync", "--checkpoint=fast"])
+            .args(["--username=weir", "--host"])
+            .arg(self.directory.path())
+            .arg("-D")
+            .arg(directory.path().join("data"))
+            .status();
+        assert!(copied.unwrap().success(), "pg_basebackup failed");
+        let server = run(&self.programs, directory.path());
+        let replica = Self {
+            directory,
+            programs: self.programs.clone(),
+            server,
+        };
+        replica.until_up().await;
+        replica
+    }
+
+    /// Makes a replica the primary.
+    pub async fn promote(&self) {
+        let promoted = sqlx::query_scalar("SELECT pg_promote()");
+        let is_primary: bool = promoted.fetch_one(&mut self.connect().await).await.unwrap();
+        assert!(is_primary);
+    }
+
+    /// Lets a user in by its password alone.
+    pub async fn ask_for_password(&self, user: &str) {
+        let file = self.directory.path().join("data/pg_hba.conf");
+        let rules = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("local all {user} scram-sha-256\n{rules}")).unwrap();
+        let reload = sqlx::query("SELECT pg_reload_conf()");
+        reload.execute(&mut self.connect().await).await.unwrap();
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// The socket of its sessions.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join(".s.PGSQL.5432")
+    }
+
     /// Ends at once, as in a crash.
     pub fn kill(&mut self) {
         self.server.kill().unwrap();
@@ -131,7 +181,7 @@ fn run(programs: &Path, directory: &Path) -> Child {
             "shared_buffers=16MB",
         ])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(directory.join("log")).unwrap())
         .spawn()
         .unwrap()
 }

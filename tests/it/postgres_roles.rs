@@ -1,0 +1,145 @@
+//! Listeners before PostgreSQL servers: checks know the primary, and sessions follow it.
+
+use std::net::SocketAddr;
+
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+use crate::support::{Link, Postgres, TestApp, eventually};
+
+/// A listener before these servers.
+fn sections(servers: &[SocketAddr], check: &str) -> String {
+    let servers: Vec<String> = servers.iter().map(|addr| format!("tcp://{addr}")).collect();
+    format!(
+        "tcp:\n  - {{ listen: 127.0.0.1:0, upstream: db }}\nupstreams:\n  db:\n    backends: [{}]\n    on_marked_down: close_sessions\n    \
+         health_check: {{ {check}, interval: 200ms, timeout: 200ms, rise: 1, fall: 2 }}\n",
+        servers.join(", ")
+    )
+}
+
+async fn connect(app: &TestApp) -> Result<PgConnection, sqlx::Error> {
+    PgConnection::connect(&format!("postgres://weir@{}/postgres", app.tcp.unwrap())).await
+}
+
+async fn available(app: &TestApp, server: SocketAddr) -> u64 {
+    let page = app.metrics().await;
+    let name = format!("weir_backend_available{{upstream=\"db\",backend=\"tcp://{server}\"}} ");
+    let value = page.lines().find_map(|line| line.strip_prefix(&name));
+    value.unwrap_or("0").parse().unwrap()
+}
+
+/// A write listener goes to the primary alone, and to the next one once a replica is promoted.
+#[tokio::test]
+async fn writes_follow_the_primary() {
+    let Some(mut primary) = Postgres::start("writes_follow_the_primary").await else {
+        return;
+    };
+    primary
+        .connect()
+        .await
+        .execute("CREATE TABLE written (number int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let replica = primary.replica().await;
+    let links = [
+        Link::start(primary.socket()).await,
+        Link::start(replica.socket()).await,
+    ];
+    let addrs = links.each_ref().map(|link| link.addr);
+    let app = TestApp::start("", &sections(&addrs, "postgres: primary, user: weir"));
+    eventually("the primary is known", async || {
+        available(&app, addrs[0]).await == 1
+    })
+    .await;
+    assert_eq!(available(&app, addrs[1]).await, 0);
+    for number in 0..6 {
+        let mut session = connect(&app).await.unwrap();
+        let insert = sqlx::query("INSERT INTO written VALUES ($1)").bind(number);
+        insert.execute(&mut session).await.unwrap();
+    }
+    let mut open = connect(&app).await.unwrap();
+    eventually("the replica has it all", async || {
+        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM written");
+        count.fetch_one(&mut replica.connect().await).await.unwrap() == 6
+    })
+    .await;
+    primary.kill();
+    assert!(open.execute("SELECT 1").await.is_err());
+    replica.promote().await;
+    eventually("writes go on", async || {
+        let Ok(mut session) = connect(&app).await else {
+            return false;
+        };
+        let insert = "INSERT INTO written VALUES (6)";
+        session.execute(insert).await.is_ok()
+    })
+    .await;
+    let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM written");
+    let written = count.fetch_one(&mut replica.connect().await).await.unwrap();
+    assert_eq!(written, 7);
+}
+
+/// A server that is not what a listener needs any more loses the sessions that it has.
+#[tokio::test]
+async fn sessions_leave_a_server_whose_role_changes() {
+    let test = "sessions_leave_a_server_whose_role_changes";
+    let Some(primary) = Postgres::start(test).await else {
+        return;
+    };
+    let replica = primary.replica().await;
+    let link = Link::start(replica.socket()).await;
+    let app = TestApp::start("", &sections(&[link.addr], "postgres: replica, user: weir"));
+    eventually("the replica is known", async || {
+        available(&app, link.addr).await == 1
+    })
+    .await;
+    let mut session = connect(&app).await.unwrap();
+    session.execute("SELECT 1").await.unwrap();
+    replica.promote().await;
+    eventually("the session is closed", async || {
+        app.metric("weir_tcp_faults_total{cause=\"marked_down\"}")
+            .await
+            == 1
+    })
+    .await;
+    assert!(session.execute("SELECT 1").await.is_err());
+}
+
+#[tokio::test]
+async fn a_check_logs_in_by_password() {
+    let Some(postgres) = Postgres::start("a_check_logs_in_by_password").await else {
+        return;
+    };
+    postgres
+        .connect()
+        .await
+        .execute("CREATE USER checker PASSWORD 'secret'")
+        .await
+        .unwrap();
+    postgres.ask_for_password("checker").await;
+    let link = Link::start(postgres.socket()).await;
+    for (password, up) in [("secret", 1), ("wrong", 0)] {
+        let check = format!("postgres: primary, user: checker, password: {password}");
+        let app = TestApp::start("", &sections(&[link.addr], &check));
+        eventually("it is ready", async || app.readiness().await == 200).await;
+        assert_eq!(available(&app, link.addr).await, up, "{password}");
+    }
+}
+
+/// Checks that need no user leave no line in the server's log.
+#[tokio::test]
+async fn a_check_without_a_user_is_quiet() {
+    let Some(mut postgres) = Postgres::start("a_check_without_a_user_is_quiet").await else {
+        return;
+    };
+    let before = postgres.log();
+    let link = Link::start(postgres.socket()).await;
+    let app = TestApp::start("", &sections(&[link.addr], "postgres: any"));
+    eventually("it is available", async || {
+        available(&app, link.addr).await == 1
+    })
+    .await;
+    connect(&app).await.unwrap().close().await.unwrap();
+    assert_eq!(postgres.log(), before);
+    postgres.kill();
+    eventually("it is down", async || available(&app, link.addr).await == 0).await;
+}
