@@ -262,8 +262,10 @@ fn postgres_probe(section: &Section<'_>) -> Option<PostgresProbe> {
         section.require_for(POSTGRES.name, &[USER.name], message);
     }
     let (user, password) = (section.given(&USER), section.given(&PASSWORD));
-    let asks = user.is_some() || section.has(DATABASE.name);
-    let database = asks.then(|| section.get(&DATABASE)).unwrap_or_default();
+    let database = match user.is_some() || section.has(DATABASE.name) {
+        true => section.get(&DATABASE),
+        false => String::new(),
+    };
     Some(PostgresProbe {
         role: role?,
         login: user.map(|user| PostgresLogin {
