@@ -15,6 +15,8 @@ use crate::data::{context::WorkerContext, timer::Timer};
 mod direction;
 mod end;
 mod flow;
+#[cfg(test)]
+mod tests;
 
 use self::direction::Direction;
 pub(in crate::data) use self::{
