@@ -5,10 +5,9 @@ use std::error::Error;
 use crate::{
     http::{
         backends::Body,
-        load::Load,
         peers::Peer,
         speed::{self, Row},
-        wrk::{Clients, KeepAlive},
+        wrk::KeepAlive,
     },
     rounds::Pace,
     selection::RowFilter,
@@ -23,15 +22,7 @@ pub fn run(pace: Pace, filter: &RowFilter) -> Result<(), Box<dyn Error>> {
 }
 
 const fn wrk(name: &'static str, connections: u32, body: Body, keep_alive: KeepAlive) -> Row {
-    let clients = Clients {
-        keep_alive,
-        ..Clients::keeping(connections)
-    };
-    Row {
-        name,
-        load: Load::Http1 { clients, body },
-        peers: &Peer::ALL,
-    }
+    Row::of_http1(name, connections, body, keep_alive, &Peer::ALL)
 }
 
 const ROWS: [Row; 5] = [

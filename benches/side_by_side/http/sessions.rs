@@ -6,10 +6,9 @@ use crate::{
     http::{
         backends::Body,
         idle_memory,
-        load::Load,
         peers::Peer,
         speed::{self, Row},
-        wrk::{Clients, KeepAlive},
+        wrk::KeepAlive,
     },
     rounds::Pace,
     selection::RowFilter,
@@ -30,15 +29,7 @@ pub fn run(pace: Pace, filter: &RowFilter) -> Result<(), Box<dyn Error>> {
 }
 
 const fn wrk(name: &'static str, connections: u32, body: Body, keep_alive: KeepAlive) -> Row {
-    let clients = Clients {
-        keep_alive,
-        ..Clients::keeping(connections)
-    };
-    Row {
-        name,
-        load: Load::Http1 { clients, body },
-        peers: &Peer::RELAYS,
-    }
+    Row::of_http1(name, connections, body, keep_alive, &Peer::RELAYS)
 }
 
 const ROWS: [Row; 4] = [

@@ -9,6 +9,7 @@ use crate::{
         load::{self, Load},
         peers::Peer,
         setup::Setup,
+        wrk::{Clients, KeepAlive},
     },
     rounds::{self, Pace, median},
     selection::RowFilter,
@@ -20,6 +21,27 @@ pub struct Row {
     pub name: &'static str,
     pub load: Load,
     pub peers: &'static [Peer],
+}
+
+impl Row {
+    /// Requests over HTTP/1.1.
+    pub const fn of_http1(
+        name: &'static str,
+        connections: u32,
+        body: Body,
+        keep_alive: KeepAlive,
+        peers: &'static [Peer],
+    ) -> Self {
+        let clients = Clients {
+            keep_alive,
+            ..Clients::keeping(connections)
+        };
+        Self {
+            name,
+            load: Load::Http1 { clients, body },
+            peers,
+        }
+    }
 }
 
 pub fn run(

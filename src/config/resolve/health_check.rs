@@ -258,7 +258,7 @@ fn postgres_probe(section: &Section<'_>) -> Option<PostgresProbe> {
     let role = section.given(&POSTGRES);
     if matches!(role, Some(PostgresRole::Primary | PostgresRole::Replica)) {
         let message =
-            "postgres: primary and postgres: replica need a user, who is asked for by the server";
+            "postgres: primary and postgres: replica need a user, as only a session knows the role";
         section.require_for(POSTGRES.name, &[USER.name], message);
     }
     let (user, password) = (section.given(&USER), section.given(&PASSWORD));

@@ -57,27 +57,44 @@ fn push_combined(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &Entry<'_>
     for field in [entry.referer, entry.user_agent, Some(entry.host)] {
         push_quoted(out, field);
     }
-    out.push(b' ');
-    push_word_or_dash(out, entry.upstream.unwrap_or_default());
-    out.push(b' ');
-    push_list(out, entry.attempts.iter(), |out, attempt| {
-        push_shown(out, push_word, attempt.backend);
-    });
-    out.push(b' ');
-    push_number(out, entry.attempts.len() as u64);
-    out.push(b' ');
-    push_word_or_dash(out, entry.cause);
-    out.push(b' ');
-    match entry.first_byte {
-        Some(first_byte) => push_seconds(out, first_byte),
-        None => out.push(b'-'),
-    }
-    out.push(b' ');
-    push_seconds(out, entry.total);
+    push_course(
+        out,
+        entry.upstream.unwrap_or_default(),
+        entry.attempts,
+        entry.cause,
+        [entry.first_byte, Some(entry.total)],
+    );
     push_quoted(out, Some(entry.request_id));
     out.push(b' ');
     let failed = entry.attempts.iter().filter_map(|attempt| attempt.failed);
     push_list(out, failed, push_word_or_dash);
+}
+
+/// Appends upstream, backends, their number, the cause and two times.
+fn push_course(
+    out: &mut Vec<u8>,
+    upstream: &str,
+    attempts: &[Attempt<'_>],
+    cause: &str,
+    times: [Option<Duration>; 2],
+) {
+    out.push(b' ');
+    push_word_or_dash(out, upstream);
+    out.push(b' ');
+    push_list(out, attempts.iter(), |out, attempt| {
+        push_shown(out, push_word, attempt.backend);
+    });
+    out.push(b' ');
+    push_number(out, attempts.len() as u64);
+    out.push(b' ');
+    push_word_or_dash(out, cause);
+    for time in times {
+        out.push(b' ');
+        match time {
+            Some(time) => push_seconds(out, time),
+            None => out.push(b'-'),
+        }
+    }
 }
 
 /// Appends the items with commas between them, or a dash if there is none.

@@ -6,8 +6,8 @@ use crate::{
         entry::SessionEntry,
         escape::{push_json_escaped, push_word},
         format::{
-            push_attempts, push_beginning, push_key, push_list, push_number, push_seconds,
-            push_seconds_or_null, push_shown, push_text, push_word_or_dash,
+            push_attempts, push_beginning, push_course, push_key, push_list, push_number,
+            push_seconds, push_seconds_or_null, push_shown, push_text, push_word_or_dash,
         },
         timestamp::Timestamp,
     },
@@ -38,23 +38,13 @@ fn push_combined(out: &mut Vec<u8>, timestamp: &mut Timestamp, entry: &SessionEn
     push_number(out, entry.bytes_received);
     out.push(b' ');
     push_number(out, entry.bytes_sent);
-    out.push(b' ');
-    push_word_or_dash(out, entry.upstream);
-    out.push(b' ');
-    push_list(out, entry.attempts.iter(), |out, attempt| {
-        push_shown(out, push_word, attempt.backend);
-    });
-    out.push(b' ');
-    push_number(out, entry.attempts.len() as u64);
-    out.push(b' ');
-    push_word_or_dash(out, entry.cause);
-    out.push(b' ');
-    match entry.connect {
-        Some(connect) => push_seconds(out, connect),
-        None => out.push(b'-'),
-    }
-    out.push(b' ');
-    push_seconds(out, entry.total);
+    push_course(
+        out,
+        entry.upstream,
+        entry.attempts,
+        entry.cause,
+        [entry.connect, Some(entry.total)],
+    );
     out.push(b' ');
     let failed = entry.attempts.iter().filter_map(|attempt| attempt.failed);
     push_list(out, failed, push_word_or_dash);
