@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Duration, sleep, timeout},
+    time::{Duration, Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -73,7 +73,7 @@ impl ClientSync {
                 false => (pause * 2).min(PAUSE_MAX),
             };
             // The URL could be read before.
-            let _unreadable = self.store.reconnect().await;
+            let _unreadable = self.store.reconnect();
             sleep(super::jittered(pause)).await;
         }
     }
@@ -84,14 +84,15 @@ impl ClientSync {
         let mut changes = within(Changes::of(&self.store), READ_TIME_MAX).await?;
         loop {
             self.read().await?;
+            let read_at = Instant::now();
             // A read now and then finds what no source of changes told of.
             tokio::select! {
                 changed = changes.changed() => changed?,
                 () = self.changed_here.notified() => {}
                 () = sleep(super::jittered(REREAD_INTERVAL)) => {}
             }
-            // Changes often come together.
-            sleep(GATHER_TIME).await;
+            // Changes often come together, and all clients are read for each of them.
+            sleep_until((Instant::now() + GATHER_TIME).max(read_at + READ_INTERVAL_MIN)).await;
         }
     }
 
@@ -137,6 +138,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 const GATHER_TIME: Duration = Duration::from_millis(250);
+/// A change is seen within two seconds all the same.
+const READ_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
 /// The wait for the lock of a migration, and the migration.
 const PREPARE_TIME_MAX: Duration = Duration::from_secs(30);

@@ -86,16 +86,17 @@ impl Store {
         })
     }
 
-    /// Closes all connections. The next ones are new.
+    /// Closes all connections, in the background. The next ones are new.
     ///
     /// # Errors
     ///
     /// As [`Store::new`].
-    pub async fn reconnect(&self) -> Result<(), StoreError> {
-        self.pool
-            .swap(Arc::new(pool(&self.database)?))
-            .close()
-            .await;
+    pub fn reconnect(&self) -> Result<(), StoreError> {
+        let old = self.pool.swap(Arc::new(pool(&self.database)?));
+        // One of them may have lost its other end: nothing waits for them.
+        tokio::spawn(async move {
+            let _closed_or_elapsed = tokio::time::timeout(ANSWER_TIME_MAX, old.close()).await;
+        });
         Ok(())
     }
 
