@@ -43,7 +43,11 @@ impl<T: Copy + Debug + Sync> Kind for Choice<T> {
     }
 
     fn schema(&self) -> Json {
-        let words: Vec<&str> = self.0.iter().map(|&(word, _)| word).collect();
+        let mut words: Vec<Json> = self.0.iter().map(|&(word, _)| word.into()).collect();
+        // As YAML 1.1 reads `off`.
+        if self.0.iter().any(|&(word, _)| is_off(word)) {
+            words.push(false.into());
+        }
         json!({ "anyOf": [{ "enum": words }, variable()] })
     }
 }
