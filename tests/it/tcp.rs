@@ -48,6 +48,17 @@ impl TcpBackend {
         accepted.expect("no connection").unwrap()
     }
 
+    /// The next connection on which this comes first. Checks are connections, too.
+    pub async fn session_that_says(&mut self, text: &str) -> TcpStream {
+        loop {
+            let mut session = self.session().await;
+            let mut heard = vec![0; text.len()];
+            if session.read_exact(&mut heard).await.is_ok() && heard == text.as_bytes() {
+                return session;
+            }
+        }
+    }
+
     /// Whether no connection is waiting.
     pub fn is_idle(&mut self) -> bool {
         self.accepted.try_recv().is_err()
@@ -329,43 +340,46 @@ async fn much_passes_unchanged_and_a_slow_side_pushes_back() {
 
 #[tokio::test]
 async fn sessions_of_a_backend_that_is_marked_down_are_closed() {
-    let (mut backend, mut other) = (TcpBackend::start().await, TcpBackend::start().await);
+    let mut backend = TcpBackend::start().await;
     let keys = "    on_marked_down: close_sessions\n    health_check: { tcp: true, interval: 100ms, timeout: 100ms, fall: 1 }\n";
     let app = TestApp::start("", &sections("", &[backend.addr], keys));
     app.until_metric("weir_upstream_available{upstream=\"db\"}", 1)
         .await;
-    // The checks are connections, too.
     let mut client = connect(&app).await;
     says(&mut client, "hello").await;
-    let mut session = loop {
-        let mut session = backend.session().await;
-        let mut heard = [0; 5];
-        if session.read_exact(&mut heard).await.is_ok() {
-            break session;
-        }
-    };
+    let mut session = backend.session_that_says("hello").await;
     backend.stop().await;
     assert!(end(&mut client).await.is_err());
     assert!(end(&mut session).await.is_err());
     app.until_metric("weir_tcp_faults_total{cause=\"marked_down\"}", 1)
         .await;
-    assert!(other.is_idle());
 }
 
 #[tokio::test]
 async fn a_backup_is_there_for_the_time_when_no_other_is_available() {
     let (mut backend, mut backup) = (TcpBackend::start().await, TcpBackend::start().await);
     let sections = format!(
-        "tcp:\n  - {{ listen: 127.0.0.1:0, upstream: db }}\nupstreams:\n  db:\n    backends: [\"tcp://{}\", {{ url: \"tcp://{}\", backup: true }}]\n",
+        "tcp:\n  - {{ listen: 127.0.0.1:0, upstream: db }}\nupstreams:\n  db:\n    backends: [\"tcp://{}\", {{ url: \"tcp://{}\", backup: true }}]\n    \
+         health_check: {{ tcp: true, interval: 100ms, timeout: 100ms, fall: 1 }}\n",
         backend.addr, backup.addr
     );
     let app = TestApp::start("", &sections);
+    let available = |backend: SocketAddr| {
+        format!("weir_backend_available{{upstream=\"db\",backend=\"tcp://{backend}\"}}")
+    };
+    for addr in [backend.addr, backup.addr] {
+        app.until_metric(&available(addr), 1).await;
+    }
     for _ in 0..3 {
         let mut client = connect(&app).await;
-        says(&mut backend.session().await, "first").await;
-        hears(&mut client, "first").await;
+        says(&mut client, "first").await;
+        backend.session_that_says("first").await;
     }
-    assert!(backup.is_idle());
+    backend.stop().await;
+    app.until_metric(&available(backend.addr), 0).await;
+    let mut client = connect(&app).await;
+    says(&mut client, "second").await;
+    backup.session_that_says("second").await;
 }
 
 /// Sessions last when a reload takes their listener away.

@@ -30,11 +30,11 @@ pub(super) struct Acquired {
 }
 
 impl Session {
-    /// Connects to a backend.
+    /// Connects to a backend. Logs an event where none takes the session.
     ///
     /// # Errors
     ///
-    /// Why there is none that takes the session. An event is logged.
+    /// The cause of the last failure.
     pub(super) async fn acquire(
         &mut self,
         client: &Transport,
