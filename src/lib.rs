@@ -14,6 +14,7 @@ pub mod balance;
 pub mod ejection;
 pub mod health;
 pub mod redirect;
+pub mod replication;
 pub mod retry;
 pub mod route;
 

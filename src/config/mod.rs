@@ -36,7 +36,7 @@ mod item;
 mod key;
 mod masked_url;
 mod overrides;
-mod postgres_probe;
+mod probe;
 mod reading;
 mod redis;
 mod reference;
@@ -59,7 +59,10 @@ pub use database::Database;
 pub use diagnostic::{ConfigErrors, Diagnostic, Place, Severity};
 pub use http::{Http, loopback};
 pub use overrides::{Environment, Flags};
-pub use postgres_probe::{Password, PostgresLogin, PostgresProbe, PostgresRole};
+pub use probe::{
+    HttpProbe, MysqlProbe, Password, PostgresLogin, PostgresProbe, PostgresRole, Probe, RedisProbe,
+    RedisRole, TextProbe,
+};
 pub use reading::{Effective, Source};
 pub use redis::{OnFailure, Redis, RedisUrl};
 pub use reference::reference;
@@ -68,8 +71,8 @@ pub use summary::Checked;
 pub use tcp::{OnMarkedDown, ProxyProtocol, Tcp};
 pub use token::Token;
 pub use upstream::{
-    AdminState, BackendAddr, HealthCheck, HttpProbe, Probe, Queue, Scheme, Tls, Upstream,
-    WeightedBackend, WhenAllDown,
+    AdminState, BackendAddr, HealthCheck, Queue, Scheme, Tls, Upstream, WeightedBackend,
+    WhenAllDown,
 };
 
 /// Everything that Weir runs. Each value is within its bounds.

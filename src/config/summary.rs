@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::config::{Config, HealthCheck, Http, PostgresRole, Probe, Upstream, reading::Effective};
+use crate::config::{
+    Config, HealthCheck, Http, PostgresRole, Probe, RedisRole, Upstream, reading::Effective,
+};
 
 /// A checked configuration. Its `Display` shows what would run.
 #[derive(Clone, Debug)]
@@ -103,7 +105,10 @@ fn write_upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Resul
 
 fn write_check(f: &mut fmt::Formatter<'_>, check: &HealthCheck) -> fmt::Result {
     match &check.probe {
-        Probe::Tcp => write!(f, "checked by a TCP connect")?,
+        Probe::Tcp(text) => match &text.expect {
+            None => write!(f, "checked by a TCP connect")?,
+            Some(expect) => write!(f, "checked to say {expect:?}")?,
+        },
         Probe::Http(probe) => write!(f, "checked by {} {}", probe.method, probe.path)?,
         Probe::Grpc(service) => write!(f, "checked by gRPC health of {service:?}")?,
         Probe::Postgres(probe) => {
@@ -113,7 +118,22 @@ fn write_check(f: &mut fmt::Formatter<'_>, check: &HealthCheck) -> fmt::Result {
                 PostgresRole::Replica => "a replica",
             };
             write!(f, "checked to be {role} of PostgreSQL")?;
+            if let Some(lag_max) = probe.lag_max {
+                write!(
+                    f,
+                    ", at most {} behind",
+                    humantime::format_duration(lag_max)
+                )?;
+            }
         }
+        Probe::Redis(probe) => match probe.role {
+            RedisRole::Any => write!(f, "checked to be a server of Redis")?,
+            RedisRole::Primary => write!(f, "checked to be the primary of Redis")?,
+        },
+        Probe::Mysql(_) => write!(f, "checked to be a server of MySQL")?,
+    }
+    if let Some(port) = check.port {
+        write!(f, " on port {port}")?;
     }
     writeln!(f, " every {}", humantime::format_duration(check.interval))
 }

@@ -5,16 +5,14 @@ use std::{
     fmt,
     net::IpAddr,
     num::{NonZeroU16, NonZeroU32},
-    ops::RangeInclusive,
     time::Duration,
 };
 
-use http::{HeaderName, HeaderValue, Method, uri::PathAndQuery};
 use rustls::pki_types::CertificateDer;
 
 use crate::{
     balance::{HashKey, Policy},
-    config::{OnMarkedDown, PostgresProbe, ProxyProtocol},
+    config::{OnMarkedDown, Probe, ProxyProtocol},
     ejection::EjectionPolicy,
     health::HealthThresholds,
 };
@@ -223,40 +221,13 @@ pub struct HealthCheck {
     pub thresholds: HealthThresholds,
     /// What one probe does.
     pub probe: Probe,
-}
-
-/// What one probe does.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Probe {
-    /// The TCP handshake completes.
-    Tcp,
-    /// A request is answered with a status within bounds.
-    Http(Box<HttpProbe>),
-    /// `grpc.health.v1.Health/Check` answers `SERVING` for this service; the empty name is the
-    /// server as a whole.
-    Grpc(String),
-    /// A PostgreSQL server answers, and is what it has to be.
-    Postgres(Box<PostgresProbe>),
-}
-
-/// The request of an HTTP probe, and the answers that are healthy.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct HttpProbe {
-    /// The method. Default `GET`.
-    pub method: Method,
-    /// Path and query.
-    pub path: PathAndQuery,
-    /// The `Host` header. Default host and port as the configuration names the backend.
-    pub host: Option<HeaderValue>,
-    /// Further headers, at most 100.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The statuses that are healthy. Default 200 to 399.
-    pub status: RangeInclusive<u16>,
+    /// The port that is probed, at the backend's address. Default `None`: the backend's.
+    pub port: Option<u16>,
 }
 
 impl Default for HealthCheck {
     /// A TCP connect.
     fn default() -> Self {
-        Self::new(Probe::Tcp)
+        Self::new(Probe::default())
     }
 }

@@ -30,7 +30,6 @@ mod loading;
 mod metrics;
 mod names;
 mod operations;
-mod postgres_probe;
 mod prober;
 mod reload;
 mod resolver;

@@ -1,6 +1,6 @@
 //! Connections to backends: TCP, and TLS where the backend's scheme asks for it.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustix::io::Errno;
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -32,17 +32,18 @@ pub enum Dialing {
     Http1,
 }
 
-/// Connects to a backend. Takes as long as the network lets it: the caller sets the limit.
+/// Connects to a backend at this address. Takes as long as the network lets it: the caller sets the limit.
 ///
 /// # Errors
 ///
 /// When there is no connection, or the backend's certificate cannot be verified.
 pub async fn dial(
+    addr: SocketAddr,
     backend: &Backend,
     upstream: &Upstream,
     wanted: Dialing,
 ) -> Result<(Transport, HttpVersion), DialError> {
-    let stream = connect(backend, upstream.settings.idle_timeout).await?;
+    let stream = connect(addr, upstream.settings.idle_timeout).await?;
     match (backend.name.scheme, &upstream.tls) {
         (Scheme::Http | Scheme::Tcp, _) => Ok((Transport::Tcp(stream), HttpVersion::Http1)),
         (Scheme::H2c, _) => Ok((Transport::Tcp(stream), HttpVersion::Http2)),
@@ -65,10 +66,8 @@ pub async fn dial(
 /// # Errors
 ///
 /// When there is no connection.
-pub async fn connect(backend: &Backend, idle_timeout: Duration) -> Result<TcpStream, DialError> {
-    let stream = TcpStream::connect(backend.addr)
-        .await
-        .map_err(DialError::Connect)?;
+pub async fn connect(addr: SocketAddr, idle_timeout: Duration) -> Result<TcpStream, DialError> {
+    let stream = TcpStream::connect(addr).await.map_err(DialError::Connect)?;
     let _best_effort = stream.set_nodelay(true);
     // What stands still for longer is given up anyway.
     give_up_on_the_dead(&stream, idle_timeout);

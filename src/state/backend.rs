@@ -109,22 +109,25 @@ pub enum Condition {
     Draining,
     /// The operator took it out.
     Disabled,
+    /// It says that it is the primary of PostgreSQL, as another server does that is in use.
+    SecondPrimary,
 }
 
 impl Condition {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Unhealthy,
         Self::Available,
         Self::Ejected,
         Self::Draining,
         Self::Disabled,
+        Self::SecondPrimary,
     ];
 
     /// Whether it gets nothing and should lose what it has.
     fn is_down(self) -> bool {
         match self {
-            Self::Unhealthy | Self::Disabled => true,
+            Self::Unhealthy | Self::Disabled | Self::SecondPrimary => true,
             Self::Available | Self::Ejected | Self::Draining => false,
         }
     }
@@ -137,6 +140,7 @@ impl Condition {
             Self::Ejected => "ejected",
             Self::Draining => "draining",
             Self::Disabled => "disabled",
+            Self::SecondPrimary => "second_primary",
         }
     }
 }

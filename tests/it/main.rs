@@ -85,6 +85,7 @@ mod reload_upstreams;
 mod reload_watched;
 mod round_robin;
 mod routes;
+mod server_checks;
 mod shared_connections;
 mod slow_readers;
 mod store;

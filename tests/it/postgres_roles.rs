@@ -143,3 +143,137 @@ async fn a_check_without_a_user_is_quiet() {
     postgres.kill();
     eventually("it is down", async || available(&app, link.addr).await == 0).await;
 }
+
+/// A check that a user without any rights makes.
+const CHECK_OF_PRIMARY: &str = "postgres: primary, user: checker";
+
+async fn with_checker(primary: &Postgres) {
+    let create = "CREATE TABLE written (number int); CREATE ROLE checker LOGIN";
+    primary.connect().await.execute(create).await.unwrap();
+}
+
+async fn primaries(app: &TestApp) -> u64 {
+    app.metric("weir_postgres_primaries{upstream=\"db\"}").await
+}
+
+async fn write(app: &TestApp) -> bool {
+    let Ok(mut session) = connect(app).await else {
+        return false;
+    };
+    let insert = "INSERT INTO written VALUES (1)";
+    session.execute(insert).await.is_ok()
+}
+
+async fn written(server: &Postgres) -> i64 {
+    let count = sqlx::query_scalar("SELECT count(*) FROM written");
+    count.fetch_one(&mut server.connect().await).await.unwrap()
+}
+
+/// Of two servers that both take writes, the one in use stays in use, and the other gets none. After the
+/// first one is down and back, its older timeline gets none any more.
+#[tokio::test]
+async fn one_of_two_primaries_is_used() {
+    let Some(mut old) = Postgres::start("one_of_two_primaries_is_used").await else {
+        return;
+    };
+    with_checker(&old).await;
+    let mut new = old.replica().await;
+    let links = [
+        Link::start(old.socket()).await,
+        Link::start(new.socket()).await,
+    ];
+    let addrs = links.each_ref().map(|link| link.addr);
+    let app = TestApp::start("", &sections(&addrs, CHECK_OF_PRIMARY));
+    eventually("writes work", async || write(&app).await).await;
+    eventually("they are replicated", async || written(&new).await == 1).await;
+    new.promote().await;
+    eventually("there are two", async || primaries(&app).await == 2).await;
+    for _ in 0..6 {
+        assert!(write(&app).await);
+    }
+    assert_eq!((written(&old).await, written(&new).await), (7, 1));
+    assert_eq!(available(&app, addrs[1]).await, 0);
+
+    old.kill();
+    eventually("writes go on", async || write(&app).await).await;
+    let before = written(&new).await;
+    old.restart().await;
+    eventually("there are two again", async || primaries(&app).await == 2).await;
+    for _ in 0..6 {
+        assert!(write(&app).await);
+    }
+    assert_eq!((written(&old).await, written(&new).await), (7, before + 6));
+
+    new.kill();
+    eventually("one is left", async || primaries(&app).await == 1).await;
+    assert!(!write(&app).await);
+    assert_eq!(available(&app, addrs[0]).await, 0);
+    new.restart().await;
+    eventually("writes go on again", async || write(&app).await).await;
+    assert_eq!(written(&old).await, 7);
+}
+
+/// Weir starts while there are two already: the newer timeline is used, whichever answers first.
+#[tokio::test]
+async fn the_newer_primary_is_used_from_the_start() {
+    let Some(old) = Postgres::start("the_newer_primary_is_used_from_the_start").await else {
+        return;
+    };
+    with_checker(&old).await;
+    let new = old.replica().await;
+    new.promote().await;
+    let links = [
+        Link::start(old.socket()).await,
+        Link::start(new.socket()).await,
+    ];
+    let addrs = links.each_ref().map(|link| link.addr);
+    for _ in 0..5 {
+        let app = TestApp::start("", &sections(&addrs, CHECK_OF_PRIMARY));
+        assert!(write(&app).await);
+        assert_eq!(written(&old).await, 0);
+    }
+    assert_eq!(written(&new).await, 5);
+}
+
+/// A replica that replays nothing leaves within `max_lag`, and one on an idle primary stays.
+#[tokio::test]
+async fn a_replica_that_lags_leaves() {
+    let Some(primary) = Postgres::start("a_replica_that_lags_leaves").await else {
+        return;
+    };
+    with_checker(&primary).await;
+    let replica = primary.replica().await;
+    let links = [
+        Link::start(primary.socket()).await,
+        Link::start(replica.socket()).await,
+    ];
+    let [primary_addr, replica_addr] = links.each_ref().map(|link| link.addr);
+    let check = "postgres: any, user: checker, max_lag: 400ms";
+    let app = TestApp::start("", &sections(&[primary_addr, replica_addr], check));
+    let is_in = async || available(&app, replica_addr).await == 1;
+    eventually("it is in", is_in).await;
+    let falls =
+        format!("weir_backend_falls_total{{upstream=\"db\",backend=\"tcp://{replica_addr}\"}}");
+    // Many times max_lag without a write.
+    let probes = links[1].opened();
+    eventually("checks have passed", async || {
+        links[1].opened() > probes + 10
+    })
+    .await;
+    assert_eq!(app.metric(&falls).await, 0);
+
+    let execute = async |server: &Postgres, statement: &'static str| {
+        server.connect().await.execute(statement).await.unwrap();
+    };
+    execute(&replica, "SELECT pg_wal_replay_pause()").await;
+    execute(&primary, "INSERT INTO written VALUES (1)").await;
+    eventually("it is out", async || !is_in().await).await;
+    assert_eq!(available(&app, primary_addr).await, 1);
+    execute(&replica, "SELECT pg_wal_replay_resume()").await;
+    eventually("it is in again", is_in).await;
+
+    // Nothing is written, but the replica would not learn of it.
+    execute(&replica, "ALTER SYSTEM SET primary_conninfo = ''").await;
+    execute(&replica, "SELECT pg_reload_conf()").await;
+    eventually("it is out for its lost connection", async || !is_in().await).await;
+}

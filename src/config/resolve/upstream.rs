@@ -307,7 +307,18 @@ fn upstream(name: &str, section: &Section<'_>) -> Upstream {
         on_marked_down: section.get(&ON_MARKED_DOWN),
     };
     refuse_strays(section, &upstream);
+    refuse_writes_to_any(section, &upstream);
     upstream
+}
+
+/// Reports a wish to use backends that fail their checks where these find out who takes writes.
+fn refuse_writes_to_any(section: &Section<'_>, upstream: &Upstream) {
+    let mut checks = upstream.health_check.iter();
+    let finds_primary = checks.any(|check| check.probe.finds_primary());
+    if finds_primary && upstream.when_all_down == WhenAllDown::Any {
+        let message = "when_all_down: any would send writes to servers that are not the primary";
+        section.fault_at(WHEN_ALL_DOWN.name, message.to_owned());
+    }
 }
 
 /// Reports keys that mean nothing for what the backends speak.

@@ -270,12 +270,12 @@ fn the_short_form_is_a_balancer_with_tcp_checks() {
         .map(|backend| format!("{} {}", backend.addr, backend.weight))
         .collect();
     assert_eq!(backends, ["localhost:5001 1", "10.0.0.2:80 3"]);
-    assert_eq!(upstream.health_check, Some(HealthCheck::new(Probe::Tcp)));
+    assert_eq!(upstream.health_check, Some(HealthCheck::default()));
     for (check, expected) in [
         ("off", None),
         ("none", None),
         ("false", None),
-        ("{ rise: 2 }", Some(HealthCheck::new(Probe::Tcp))),
+        ("{ rise: 2 }", Some(HealthCheck::default())),
         ("{ http: /health }", Some(HealthCheck::new(health()))),
     ] {
         let yaml = format!("port: 8080\nbackends: [http://a]\nhealth_check: {check}\n");

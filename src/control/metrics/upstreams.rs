@@ -28,11 +28,31 @@ impl Shards {
                 .filter(|&condition| condition == Condition::Available)
                 .count()
         })?;
+        self.primaries(encoder)?;
         let help = "Requests that wait for a backend";
         self.by_upstream(encoder, "upstream_queue", help, |upstream| {
             upstream.queue.waiting()
         })?;
         self.name_lookups(encoder)
+    }
+
+    /// Servers that say that they are the primary, where checks ask for that.
+    fn primaries(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let name = "postgres_primaries";
+        let help =
+            "Servers of PostgreSQL that say that they are the primary; more than 1 is an alarm";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let snapshot = self.shared.snapshot.load_full();
+        let upstreams = snapshot.upstreams.iter();
+        for upstream in upstreams.filter(|upstream| upstream.finds_primary()) {
+            let members = upstream.members.iter();
+            let healths = members.map(|member| member.backend.stats.health());
+            let primaries = healths.filter(|&health| health == Health::Healthy).count();
+            let labels = [("upstream", upstream.name().to_owned())];
+            let value = i64::try_from(primaries).unwrap_or(i64::MAX);
+            ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn by_upstream(

@@ -6,7 +6,10 @@ use tokio::time::Instant;
 
 use crate::{
     config::AdminState,
-    control::upstreams::{BackendRecord, Upstreams},
+    control::upstreams::{
+        BackendRecord, Upstreams,
+        primaries::{Standing, is_unprobed},
+    },
     health::Health,
     state::{Condition, Member, Upstream, WHOLE_SHARE},
 };
@@ -16,6 +19,7 @@ impl Upstreams {
     pub(super) fn folded(&mut self, upstreams: &[Upstream]) -> Vec<Upstream> {
         let now = Instant::now();
         for upstream in upstreams {
+            self.choose_primary(upstream);
             for member in upstream.members.iter() {
                 self.settle(upstream, member, now);
             }
@@ -28,7 +32,7 @@ impl Upstreams {
                     upstream
                         .members
                         .iter()
-                        .any(|member| self.is_unprobed(member)),
+                        .any(|member| is_unprobed(&self.records, member)),
                 );
             let was_up = |old: &Upstream| old.id == upstream.id && !old.is_down();
             if folded.is_down() && before.upstreams.iter().any(was_up) {
@@ -87,7 +91,8 @@ impl Upstreams {
             let members = upstream.members.iter();
             let mut conditions = members.map(|member| member.backend.stats.condition());
             let somebody_is = conditions.any(|condition| condition == Condition::Available);
-            let is_resort = !somebody_is && self.is_last_resort(member, record);
+            let is_resort =
+                !somebody_is && !upstream.finds_primary() && self.is_last_resort(member, record);
             return is_resort.then_some(WHOLE_SHARE);
         }
         let Some(since) = record.back_since else {
@@ -105,14 +110,11 @@ impl Upstreams {
         match member.backend.stats.condition() {
             Condition::Ejected => true,
             Condition::Unhealthy => !record.known && self.shared.is_probed(),
-            Condition::Available | Condition::Draining | Condition::Disabled => false,
+            Condition::Available
+            | Condition::Draining
+            | Condition::Disabled
+            | Condition::SecondPrimary => false,
         }
-    }
-
-    /// Whether a backend's first probe has no result yet.
-    fn is_unprobed(&self, member: &Member) -> bool {
-        let record = self.records.get(&member.backend.id);
-        member.admin_state == AdminState::Enabled && record.is_some_and(|record| !record.probed)
     }
 
     /// When time alone changes something: an ejection ends, or a slow starter gets more.
@@ -148,6 +150,10 @@ impl BackendRecord {
             AdminState::Draining => Condition::Draining,
             AdminState::Disabled => Condition::Disabled,
             AdminState::Enabled if self.health == Health::Unhealthy => Condition::Unhealthy,
+            AdminState::Enabled if self.standing == Standing::Undecided => Condition::Unhealthy,
+            AdminState::Enabled if self.standing == Standing::PassedOver => {
+                Condition::SecondPrimary
+            }
             AdminState::Enabled if is_out => Condition::Ejected,
             AdminState::Enabled => Condition::Available,
         }

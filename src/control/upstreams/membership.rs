@@ -6,7 +6,7 @@ use crate::{
     config::{self, AdminState, BackendAddr, WeightedBackend},
     control::{
         prober::Prober,
-        upstreams::{BackendRecord, Upstreams},
+        upstreams::{BackendRecord, Upstreams, primaries::Standing},
     },
     health::Health,
     state::{Backend, Member, Upstream},
@@ -97,6 +97,7 @@ impl Upstreams {
             prober.abort();
         }
         record.check.clone_from(&check);
+        (record.primary, record.standing) = (None, Standing::Unopposed);
         let Some(check) = check else {
             // Without checks it counts as healthy; disabled, it is not asked.
             record.health = match wanted {
@@ -119,6 +120,7 @@ impl Upstreams {
             known: record.known.then_some(record.health),
             verdicts: self.verdict_sender.clone(),
             places: Arc::clone(&self.probe_places),
+            clusters: self.clusters.clone(),
         };
         record.prober = Some(tokio::spawn(prober.run()).abort_handle());
     }
@@ -129,6 +131,8 @@ impl Upstreams {
             .flat_map(|upstream| upstream.members.iter());
         let ids: HashSet<usize> = members.map(|member| member.backend.id).collect();
         self.records.retain(|id, _| ids.contains(id));
+        self.primaries
+            .retain(|&id, _| upstreams.iter().any(|upstream| upstream.id == id));
     }
 }
 

@@ -16,17 +16,21 @@ use crate::{
     config::{self, Config, HealthCheck},
     control::{
         names::{Names, Resolved},
-        prober::Verdict,
+        prober::{Clusters, Verdict},
     },
     ejection::EjectionTracker,
     health::Health,
     limit::{Client, ClientTable},
+    replication::Timeline,
     state::{ListenerSettings, Shared, Snapshot, Upstream},
 };
 
 mod availability;
 mod membership;
+mod primaries;
 mod verdicts;
+
+use primaries::{Primaries, Standing};
 
 /// Keeps the published upstreams true.
 #[derive(Debug)]
@@ -41,6 +45,10 @@ pub struct Upstreams {
     verdict_sender: mpsc::Sender<Verdict>,
     /// Cloned for each prober.
     probe_places: Arc<Semaphore>,
+    /// Cloned for each prober.
+    clusters: Clusters,
+    /// Which server takes writes, by the ids of the upstreams whose checks know.
+    primaries: HashMap<usize, Primaries>,
     backends_ever: usize,
     upstreams_ever: usize,
 }
@@ -53,6 +61,9 @@ struct BackendRecord {
     probed: bool,
     /// Whether its health is what probes found.
     known: bool,
+    /// Which history it writes, where a check found a primary of PostgreSQL.
+    primary: Option<Timeline>,
+    standing: Standing,
     check: Option<HealthCheck>,
     prober: Option<AbortHandle>,
     ejections: EjectionTracker,
@@ -68,6 +79,8 @@ impl BackendRecord {
             health: Health::Unhealthy,
             probed: false,
             known: false,
+            primary: None,
+            standing: Standing::Unopposed,
             check: None,
             prober: None,
             ejections: EjectionTracker::default(),
@@ -98,6 +111,8 @@ impl Upstreams {
             verdicts,
             verdict_sender,
             probe_places: Arc::new(Semaphore::new(PROBES_MAX)),
+            clusters: Clusters::default(),
+            primaries: HashMap::new(),
             backends_ever: 0,
             upstreams_ever: 0,
         }

@@ -24,6 +24,7 @@ impl Upstreams {
         let is_first = !std::mem::replace(&mut record.known, true);
         let flipped = record.health != verdict.health;
         record.health = verdict.health;
+        record.primary = verdict.primary;
         let Some((upstream, backend)) = find(&self.shared, verdict.backend) else {
             return;
         };

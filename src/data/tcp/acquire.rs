@@ -148,7 +148,7 @@ impl Session {
     ) -> Result<(TcpStream, BackendFile), Fault> {
         let upstream: &Upstream = self.upstream.get();
         let file = self.tcp.pool.file().ok_or_else(no_file_left)?;
-        let connecting = net::connect(backend, upstream.settings.idle_timeout);
+        let connecting = net::connect(backend.addr, upstream.settings.idle_timeout);
         let connected = connecting.await;
         let mut stream = connected.map_err(|error| unreached(upstream, error))?;
         if let Some(version) = upstream.settings.send_proxy_protocol {

@@ -61,7 +61,7 @@ pub(in crate::data) async fn connect(
         }
     }
     let file = pool.file().ok_or_else(no_file_left)?;
-    let dialed = dial(&backend, upstream.get(), wanted).await;
+    let dialed = dial(backend.addr, &backend, upstream.get(), wanted).await;
     let (transport, version) = dialed.map_err(|error| unreached(upstream.get(), error))?;
     let connection = UpstreamConnection::open(transport, version, file).await;
     let connection = connection.map_err(|_broken| Fault::NoResponse)?;

@@ -138,6 +138,12 @@ impl Upstream {
         backends.any(|backend| backend.addr.scheme == Scheme::Tcp)
     }
 
+    /// Whether its checks find out which server takes writes.
+    pub fn finds_primary(&self) -> bool {
+        let check = self.settings.health_check.as_ref();
+        check.is_some_and(|check| check.probe.finds_primary())
+    }
+
     /// The same upstream with other settings. Members, round-robin position and queue stay.
     #[must_use]
     pub fn with_settings(&self, settings: Arc<config::Upstream>) -> Self {

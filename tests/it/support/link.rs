@@ -47,6 +47,11 @@ impl Link {
         }
     }
 
+    /// Connections that were opened.
+    pub fn opened(&self) -> usize {
+        self.network.borrow().opened
+    }
+
     /// Lets no answer through; questions reach the server.
     pub fn lose_answers(&self) {
         self.network.send_modify(|network| network.is_down = true);

@@ -10,6 +10,7 @@ mod http2_backend;
 mod kept_client;
 mod link;
 pub mod logged;
+mod mariadb;
 mod moody_backend;
 mod pairing;
 mod pgbouncer;
@@ -36,6 +37,7 @@ pub use grpc_client::{
 pub use http2_backend::{Http2Backend, Http2Script, Reply, RequestEnd, SeenRequest};
 pub use kept_client::{KeptAnswer, KeptClient, get};
 pub use link::Link;
+pub use mariadb::MariaDb;
 pub use moody_backend::{Mood, MoodyBackend};
 pub use pairing::{
     Answer, Ask, Ending, PairedBackend, Pairing, Protocol, SeenAsk, ask, start_balancer,

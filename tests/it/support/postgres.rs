@@ -197,9 +197,15 @@ fn as_server_user(program: &Path) -> Command {
 }
 
 pub fn server_user() -> Option<(u32, u32)> {
+    user_beside_root("postgres")
+}
+
+/// A user and its group, where this process is root's.
+pub fn user_beside_root(name: &str) -> Option<(u32, u32)> {
     let is_root = rustix::process::geteuid().is_root();
     let users = fs::read_to_string("/etc/passwd").unwrap();
-    let entry = users.lines().find(|line| line.starts_with("postgres:"))?;
+    let name = format!("{name}:");
+    let entry = users.lines().find(|line| line.starts_with(&name))?;
     let mut ids = entry.split(':').skip(2).map(|id| id.parse().unwrap());
     is_root.then(|| (ids.next().unwrap(), ids.next().unwrap()))
 }
