@@ -108,6 +108,9 @@ pub struct Config {
     pub log: EventLog,
     /// Whether a change of the configuration file is a reload. Default true.
     pub watch: bool,
+    /// Where the timelines of PostgreSQL that upstreams used last are kept over a restart. Default
+    /// `None`: they are forgotten.
+    pub state_file: Option<PathBuf>,
     /// Data-plane threads. Default: the cores that the process may use (CPU affinity and cgroup
     /// quota), bounds 1 to 1024. More than cores only adds switching.
     pub workers: Option<NonZeroUsize>,

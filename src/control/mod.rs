@@ -311,7 +311,7 @@ pub fn begin(
     listeners: &mut Listeners,
     bound: Bound,
 ) -> Upstreams {
-    let mut upstreams = Upstreams::new(Arc::clone(shared));
+    let mut upstreams = Upstreams::new(Arc::clone(shared), config.state_file.as_deref());
     let overrides = BackendOverrides::default();
     reload::begin(config, &overrides, listeners, &mut upstreams, bound);
     upstreams

@@ -185,6 +185,10 @@ fn keep_fixed(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
         loaded.admin.listen = running.admin.listen;
         fixed.push("admin.listen");
     }
+    if loaded.state_file != running.state_file {
+        loaded.state_file.clone_from(&running.state_file);
+        fixed.push("state_file");
+    }
     if loaded.workers != running.workers {
         loaded.workers = running.workers;
         fixed.push("workers");

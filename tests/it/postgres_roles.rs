@@ -235,6 +235,36 @@ async fn the_newer_primary_is_used_from_the_start() {
     assert_eq!(written(&new).await, 5);
 }
 
+/// The old primary is the only one left when Weir starts again.
+#[tokio::test]
+async fn an_old_primary_is_known_after_a_restart() {
+    let Some(old) = Postgres::start("an_old_primary_is_known_after_a_restart").await else {
+        return;
+    };
+    with_checker(&old).await;
+    let new = old.replica().await;
+    new.promote().await;
+    let old_link = Link::start(old.socket()).await;
+    let new_link = Link::start(new.socket()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("state.json");
+    let sections = |addrs: &[SocketAddr]| {
+        format!(
+            "state_file: {}\n{}",
+            file.display(),
+            sections(addrs, CHECK_OF_PRIMARY)
+        )
+    };
+    let app = TestApp::start("", &sections(&[new_link.addr]));
+    assert!(write(&app).await);
+    eventually("it is kept", async || file.exists()).await;
+    drop(app);
+    let app = TestApp::start("", &sections(&[old_link.addr]));
+    eventually("it is found", async || primaries(&app).await == 1).await;
+    assert!(!write(&app).await);
+    assert_eq!(written(&old).await, 0);
+}
+
 /// A replica that replays nothing leaves within `max_lag`, and one on an idle primary stays.
 #[tokio::test]
 async fn a_replica_that_lags_leaves() {

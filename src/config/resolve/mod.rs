@@ -6,6 +6,7 @@ use std::{
     num::NonZeroUsize,
     ops::RangeInclusive,
     path::Path,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use crate::config::{
     BackendAddr, Config, ConfigErrors, Database, Diagnostic, Drain, WeightedBackend,
     diagnostic::Place,
     document::Document,
-    key::{self, DatabaseUrl, Key, SectionOrOff, Span, Switch, Table, Whole},
+    key::{self, DatabaseUrl, Key, SectionOrOff, Span, Switch, Table, Text, Whole},
     overrides::{Overrides, Setting},
     reading::{Effective, Found, Reading},
     resolve::addresses::Addresses,
@@ -125,6 +126,18 @@ const LOG: Key<key::Section> = Key::optional(
     "The event log, on standard output: start, stop, reload, health and faults. A change needs a restart",
 );
 const WATCH: Key<Switch> = Key::new("watch", Switch, "true", "A change of the file is a reload");
+const STATE_FILE: Key<Text<PathBuf>> = Key::optional(
+    "state_file",
+    Text {
+        words: "path",
+        parse: |text| match text {
+            "" => Err("is no path".to_owned()),
+            text => Ok(PathBuf::from(text)),
+        },
+    },
+    "none",
+    "What has to outlast a restart: which timeline of PostgreSQL each upstream used last. A change needs a restart",
+);
 const WORKERS: Key<Whole<NonZeroUsize>> = Key::optional(
     "workers",
     Whole(NonZeroUsize::MIN..=WORKERS_MAX),
@@ -153,6 +166,7 @@ pub(super) static ROOT: Table = Table {
         &ACCESS_LOG,
         &LOG,
         &WATCH,
+        &STATE_FILE,
         &WORKERS,
     ],
     renamed: &[],
@@ -188,6 +202,7 @@ pub(super) fn config(
         access_log: access_log::access_log(root.section_or_off(&ACCESS_LOG)),
         log: log::log(&root.section(&LOG)),
         watch: root.get(&WATCH),
+        state_file: root.given(&STATE_FILE),
         workers: root.given(&WORKERS),
         http: http::listeners(&root, &upstreams, &mut addresses),
         tcp: tcp::listeners(&root, &upstreams, &mut addresses),

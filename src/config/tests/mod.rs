@@ -368,7 +368,7 @@ fn balancer_example_is_valid() {
     let config = load_file(include_str!("../../../config/balancer.yaml")).unwrap();
     assert_eq!(
         (config.http.len(), config.tcp.len(), config.upstreams.len()),
-        (1, 1, 4)
+        (1, 1, 9)
     );
     // What it does not say to be otherwise, it states as it is by default.
     let http = &config.http[0];

@@ -18,8 +18,8 @@ impl Upstreams {
     /// The same upstreams with those backends available that are so now.
     pub(super) fn folded(&mut self, upstreams: &[Upstream]) -> Vec<Upstream> {
         let now = Instant::now();
+        self.choose_primaries(upstreams);
         for upstream in upstreams {
-            self.choose_primary(upstream);
             for member in upstream.members.iter() {
                 self.settle(upstream, member, now);
             }

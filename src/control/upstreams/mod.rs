@@ -4,7 +4,7 @@
 //! Runs on the control plane's thread, and is the only one that changes upstreams. Probers tell it
 //! verdicts, `names` tells it addresses, the workers tell it suspects.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -26,10 +26,12 @@ use crate::{
 };
 
 mod availability;
+mod kept_timelines;
 mod membership;
 mod primaries;
 mod verdicts;
 
+use kept_timelines::KeptTimelines;
 use primaries::{Primaries, Standing};
 
 /// Keeps the published upstreams true.
@@ -49,6 +51,7 @@ pub struct Upstreams {
     clusters: Clusters,
     /// Which server takes writes, by the ids of the upstreams whose checks know.
     primaries: HashMap<usize, Primaries>,
+    kept_timelines: KeptTimelines,
     backends_ever: usize,
     upstreams_ever: usize,
 }
@@ -100,7 +103,7 @@ impl Drop for BackendRecord {
 
 impl Upstreams {
     /// Knows nothing yet. Must be made within the control plane's runtime.
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, state_file: Option<&Path>) -> Self {
         let (verdict_sender, verdicts) = mpsc::channel(WAITING_MAX);
         let (resolved_sender, resolved) = mpsc::channel(WAITING_MAX);
         Self {
@@ -113,6 +116,7 @@ impl Upstreams {
             probe_places: Arc::new(Semaphore::new(PROBES_MAX)),
             clusters: Clusters::default(),
             primaries: HashMap::new(),
+            kept_timelines: KeptTimelines::open(state_file),
             backends_ever: 0,
             upstreams_ever: 0,
         }

@@ -6,12 +6,12 @@ use crate::{
     config::AdminState,
     control::upstreams::{BackendRecord, Upstreams},
     health::Health,
-    replication::{Primary, PrimarySeat},
+    replication::{Primary, PrimarySeat, Timeline},
     state::{Member, Upstream},
 };
 
 /// What is known of the primary of one upstream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Primaries {
     seat: PrimarySeat,
     /// Servers beside the one in use that say that they are the primary.
@@ -30,13 +30,26 @@ pub(super) enum Standing {
 }
 
 impl Upstreams {
-    /// Decides which backend of an upstream gets writes, and passes over the other ones that would
-    /// take them.
-    pub(super) fn choose_primary(&mut self, upstream: &Upstream) {
-        if !upstream.finds_primary() {
-            return;
+    /// Decides which backend of each upstream gets writes, and passes over the other ones that would
+    /// take them. Only for upstreams whose checks know who takes writes.
+    pub(super) fn choose_primaries(&mut self, upstreams: &[Upstream]) {
+        let mut used = HashMap::new();
+        for upstream in upstreams.iter().filter(|upstream| upstream.finds_primary()) {
+            if let Some(timeline) = self.choose_primary(upstream) {
+                used.insert(upstream.name(), timeline);
+            }
         }
-        let known = self.primaries.entry(upstream.id).or_default();
+        self.kept_timelines.keep(&used);
+    }
+
+    /// Decides for one upstream, and tells the timeline that it uses.
+    fn choose_primary(&mut self, upstream: &Upstream) -> Option<Timeline> {
+        let kept = self.kept_timelines.of(upstream.name());
+        let known = self.primaries.entry(upstream.id);
+        let known = known.or_insert_with(|| Primaries {
+            seat: PrimarySeat::after(kept),
+            others: Vec::new(),
+        });
         let members = upstream.members.iter();
         let primaries: Vec<Primary> = members
             .filter_map(|member| primary(&self.records, member))
@@ -67,6 +80,7 @@ impl Upstreams {
             tell(upstream, holder, &others, &primaries);
             known.others = others;
         }
+        known.seat.latest()
     }
 }
 

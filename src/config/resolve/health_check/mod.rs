@@ -143,13 +143,14 @@ pub(in crate::config::resolve) fn health_check(
 }
 
 fn probe(section: &Section<'_>) -> Option<Probe> {
-    servers::refuse_stray_logins(section);
+    let login = &servers::login(section);
     let http = http::http_probe(section).map(|probe| Probe::Http(Box::new(probe)));
     let tcp = servers::text_probe(section).map(Probe::Tcp);
     let grpc = section.given(&GRPC).map(Probe::Grpc);
-    let postgres = servers::postgres_probe(section).map(|probe| Probe::Postgres(Box::new(probe)));
-    let redis = servers::redis_probe(section).map(|probe| Probe::Redis(Box::new(probe)));
-    let mysql = servers::mysql_probe(section).map(Probe::Mysql);
+    let postgres =
+        servers::postgres_probe(section, login).map(|probe| Probe::Postgres(Box::new(probe)));
+    let redis = servers::redis_probe(section, login).map(|probe| Probe::Redis(Box::new(probe)));
+    let mysql = servers::mysql_probe(section, login).map(Probe::Mysql);
     let is_named = PROBES.iter().filter(|key| section.has(key)).count();
     if is_named > 1 {
         section.fault(format!("health_check is one of {}", PROBES.join(", ")));

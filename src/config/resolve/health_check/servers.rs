@@ -1,7 +1,8 @@
 //! The keys of checks that speak a server's own protocol: PostgreSQL, Redis, MySQL, or a line of text.
 
 use crate::config::{
-    MysqlProbe, PostgresLogin, PostgresProbe, PostgresRole, RedisProbe, RedisRole, TextProbe,
+    MysqlProbe, Password, PostgresLogin, PostgresProbe, PostgresRole, RedisProbe, RedisRole,
+    TextProbe,
     key::{Choice, Key, PasswordText, Span, Switch, Text},
     resolve::{DAY, MILLIS_100},
     section::Section,
@@ -108,8 +109,26 @@ pub(super) fn text_probe(section: &Section<'_>) -> Option<TextProbe> {
     tcp.map(|_true| TextProbe { send, expect })
 }
 
+/// Who asks a server.
+#[derive(Clone, Debug)]
+pub(super) struct Login {
+    user: Option<String>,
+    password: Option<Password>,
+}
+
+/// Reads the keys of logins, and reports them where no check knows them.
+pub(super) fn login(section: &Section<'_>) -> Login {
+    let users = [POSTGRES.name, REDIS.name, MYSQL.name];
+    section.require_for(USER.name, &users, "user needs postgres, redis or mysql");
+    section.require_for(PASSWORD.name, &users, "password needs postgres or redis");
+    Login {
+        user: section.given(&USER),
+        password: section.given(&PASSWORD),
+    }
+}
+
 /// Reads the keys of a PostgreSQL check; `None` where there is none.
-pub(super) fn postgres_probe(section: &Section<'_>) -> Option<PostgresProbe> {
+pub(super) fn postgres_probe(section: &Section<'_>, login: &Login) -> Option<PostgresProbe> {
     for (key, message) in [
         (
             DATABASE.name,
@@ -137,39 +156,38 @@ pub(super) fn postgres_probe(section: &Section<'_>) -> Option<PostgresProbe> {
         );
         section.require_for(PASSWORD.name, &[USER.name], "password needs user");
     }
-    let role = role?;
-    let (user, password) = (section.given(&USER), section.given(&PASSWORD));
-    let database = match user.is_some() || section.has(DATABASE.name) {
+    let lag_max = section.given(&MAX_LAG);
+    let has_user = role.is_some() && login.user.is_some();
+    let database = match has_user || section.has(DATABASE.name) {
         true => section.get(&DATABASE),
         false => String::new(),
     };
+    let Login { user, password } = login.clone();
     Some(PostgresProbe {
-        role,
+        role: role?,
         login: user.map(|user| PostgresLogin {
             user,
             password,
             database,
         }),
-        lag_max: section.given(&MAX_LAG),
+        lag_max,
     })
 }
 
 /// Reads the keys of a Redis check; `None` where there is none.
-pub(super) fn redis_probe(section: &Section<'_>) -> Option<RedisProbe> {
+pub(super) fn redis_probe(section: &Section<'_>, login: &Login) -> Option<RedisProbe> {
     let role = section.given(&REDIS)?;
-    let user = section.given(&USER);
-    if user.is_some() {
-        section.require_for(USER.name, &[PASSWORD.name], "user needs password");
-    }
+    section.require_for(USER.name, &[PASSWORD.name], "user needs password");
+    let Login { user, password } = login.clone();
     Some(RedisProbe {
         role,
         user,
-        password: section.given(&PASSWORD),
+        password,
     })
 }
 
 /// Reads the keys of a MySQL check; `None` where there is none.
-pub(super) fn mysql_probe(section: &Section<'_>) -> Option<MysqlProbe> {
+pub(super) fn mysql_probe(section: &Section<'_>, login: &Login) -> Option<MysqlProbe> {
     let mysql = section.given(&MYSQL)?;
     if !mysql {
         let message = "health_check.mysql must be true; write health_check: off for no checks";
@@ -179,20 +197,8 @@ pub(super) fn mysql_probe(section: &Section<'_>) -> Option<MysqlProbe> {
         let message = "password is for postgres and redis; the user of a MySQL check has none";
         section.fault_at(PASSWORD.name, message.to_owned());
     }
-    let user = section.given(&USER);
+    let user = login.user.clone();
     Some(MysqlProbe { user })
-}
-
-/// Reports `user` and `password` where no check knows them.
-pub(super) fn refuse_stray_logins(section: &Section<'_>) {
-    let users = [POSTGRES.name, REDIS.name, MYSQL.name];
-    section.require_for(USER.name, &users, "user needs postgres, redis or mysql");
-    let passwords = [POSTGRES.name, REDIS.name, MYSQL.name];
-    section.require_for(
-        PASSWORD.name,
-        &passwords,
-        "password needs postgres or redis",
-    );
 }
 
 fn some_text(text: &str) -> Result<String, String> {
