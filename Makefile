@@ -1,5 +1,5 @@
 # What CI runs, one target each. `make check` is all of it but the conformance and load runs.
-.PHONY: api loom build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up migrate-up migrate-down migrate-status deny soak mutants fresh-build
+.PHONY: api loom users build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up migrate-up migrate-down migrate-status deny soak mutants fresh-build
 
 CARGO ?= cargo
 
@@ -57,6 +57,11 @@ autobahn: build
 # Real wrk and h2load against the load balancer while it reloads, restarts and loses backends. SECONDS_OF_LOAD=60 for a long run.
 load: build
 	tests/load/run
+
+# PostgreSQL with replicas, examples/users_app and k6 through Weir, while replicas and the primary fail. SECONDS_OF_LOAD=300 for a long run.
+users:
+	$(CARGO) build --release --bin weir --example users_app
+	tests/load/users
 
 # Everything at once for ten minutes, then memory and descriptors must be back. By hand. SOAK_SECONDS=60 for a short one.
 soak: build
