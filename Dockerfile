@@ -3,6 +3,7 @@ WORKDIR /src
 # The dependencies in a layer of their own: it changes only with the manifest.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
+COPY templates templates
 RUN mkdir -p src benches/side_by_side \
  && echo 'fn main() {}' | tee src/main.rs benches/redirect_rule.rs benches/rate_limit.rs >benches/side_by_side/main.rs \
  && touch src/lib.rs

@@ -2,10 +2,12 @@
 //!
 //! The control plane binds and closes listeners, the workers accept on them.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, sync::Arc};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::state::ListenerStats;
 
 /// One worker's socket of a listener.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub struct Listener {
     pub service: ServiceId,
     /// The socket.
     pub socket: TcpListener,
+    /// Its connections, for all workers.
+    pub stats: Arc<ListenerStats>,
     /// Cancelled when the listener is to be closed.
     pub closed: CancellationToken,
 }

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     listener::{Listener, ListenerSender, ServiceId},
     net::{self, BindError},
-    state::{HttpSettings, ListenerSettings, Shared, TcpSettings},
+    state::{HttpSettings, ListenerSettings, ListenerState, ListenerStats, Shared, TcpSettings},
 };
 
 /// A listener that a configuration asks for: an address, a transport, and what answers there. All
@@ -38,6 +38,15 @@ pub enum ServiceKind {
 }
 
 impl ServiceKind {
+    /// The word for it in statistics.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+        }
+    }
+
     /// As the operator knows it.
     fn purpose(self) -> &'static str {
         match self {
@@ -79,6 +88,9 @@ pub struct Listeners {
 struct OpenListener {
     id: usize,
     spec: ListenerSpec,
+    /// With the port that the system chose for port 0.
+    addr: SocketAddr,
+    stats: Arc<ListenerStats>,
     /// Closes it when it is dropped.
     _guard: DropGuard,
 }
@@ -186,22 +198,39 @@ impl Listeners {
                 ServiceKind::Http => ServiceId::Http(id),
                 ServiceKind::Tcp => ServiceId::Tcp(id),
             };
-            let guard = self.hand_out(service, sockets);
+            let bound = sockets.first().and_then(|socket| socket.local_addr().ok());
+            let stats = Arc::<ListenerStats>::default();
+            let guard = self.hand_out(service, sockets, &stats);
             self.open.push(OpenListener {
                 id,
                 spec,
+                addr: bound.unwrap_or(spec.listen),
+                stats,
                 _guard: guard,
             });
         }
+        let open = self.open.iter().map(|open| ListenerState {
+            id: open.id,
+            service: open.spec.service.label(),
+            addr: open.addr,
+            stats: Arc::clone(&open.stats),
+        });
+        self.shared.listeners.publish(open.collect());
     }
 
-    fn hand_out(&self, service: ServiceId, sockets: Vec<TcpListener>) -> DropGuard {
+    fn hand_out(
+        &self,
+        service: ServiceId,
+        sockets: Vec<TcpListener>,
+        stats: &Arc<ListenerStats>,
+    ) -> DropGuard {
         let closed = CancellationToken::new();
         for (worker, socket) in self.workers.iter().zip(sockets) {
             self.shared.expect_accept_loops(1);
             let listener = Listener {
                 service,
                 socket,
+                stats: Arc::clone(stats),
                 closed: closed.clone(),
             };
             if worker.try_send(listener).is_err() {

@@ -34,6 +34,7 @@ mod prober;
 mod reload;
 mod resolver;
 pub mod signals;
+mod stats;
 mod upstreams;
 
 pub use access_logs::{AccessLogError, AccessLogs};
@@ -51,6 +52,7 @@ use fleet::FleetSync;
 use loading::{Loading, Why};
 use operations::{Operation, RunningOverrides};
 use reload::Running;
+use stats::Recorder;
 
 /// What an operator asks of the running process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -128,6 +130,9 @@ impl ControlPlane {
         let fleet = fleet.map(|redis| FleetSync::new(redis, Arc::clone(&self.shared)));
         let fleet = fleet.map(|fleet| tokio::spawn(fleet.run()));
         let (operations, asked) = mpsc::channel(OPERATIONS_MAX);
+        let phases = self.phase.subscribe();
+        let (recorder, looks, recorded) = Recorder::new(Arc::clone(&self.shared), phases);
+        let recorder = tokio::spawn(recorder.run(looks));
         let admin = Admin::new(
             Arc::clone(&admin_settings),
             Arc::clone(&self.shared),
@@ -138,6 +143,7 @@ impl ControlPlane {
                 clients_changed,
                 operations,
             },
+            recorded,
         );
         let admin = tokio::spawn(admin::serve(self.admin_listener, admin));
         let mut running = Running {
@@ -158,6 +164,7 @@ impl ControlPlane {
         };
         follow(&mut running, self.loader, &mut asking).await?;
         let report = stop(&mut running, asking, &self.health, &self.phase).await;
+        recorder.abort();
         admin.abort();
         fleet.inspect(|fleet| fleet.abort());
         if let (Some(sync), Some(store)) = (sync, store) {

@@ -133,6 +133,11 @@ impl ClientTable {
         self.clients.get(*self.by_id.get(id)?)
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Registered>> {
+        self.clients.iter()
+    }
+
     /// Whether any client is known by a key.
     pub fn has_keys(&self) -> bool {
         !self.by_key.is_empty()

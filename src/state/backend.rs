@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     config::{BackendAddr, Scheme},
     health::Health,
-    state::{Cause, Queue},
+    state::{Cause, CheckRecord, Latency, Queue},
 };
 
 /// One address that takes requests. Outlives snapshots and reloads.
@@ -94,6 +94,10 @@ pub struct BackendStats {
     recoveries: AtomicU64,
     falls: AtomicU64,
     ejections: AtomicU64,
+    /// Time to its response, or to its connection for a session.
+    pub latency: Latency,
+    /// What the control plane knows beside the counts.
+    pub checks: CheckRecord,
 }
 
 /// Whether a backend takes requests, and why not.

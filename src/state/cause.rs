@@ -1,7 +1,7 @@
 //! Why a request went wrong: one closed list for metrics and the access log.
 
 /// Why a request was not answered by a backend in good order, or was tried again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Cause {
     /// No route matches host and path.
     NoRoute,

@@ -12,12 +12,15 @@ use tokio::sync::Notify;
 
 mod backend;
 mod cause;
+mod check_record;
 mod clients;
 mod close_cause;
 mod counter;
 mod database_status;
 mod duration_histogram;
 mod fleet;
+mod latency;
+mod listeners;
 mod name_lookups;
 mod open_files;
 mod queue;
@@ -34,12 +37,15 @@ mod usage;
 
 pub use backend::{Backend, BackendStats, Condition, InFlight};
 pub use cause::Cause;
+pub use check_record::{Check, CheckRecord, Checked};
 pub use clients::{ClientConnections, ClientPlace};
 pub use close_cause::CloseCause;
 pub use counter::Counter;
 pub use database_status::DatabaseStatus;
 pub use duration_histogram::{DURATION_BOUNDS, DurationHistogram};
 pub use fleet::{Fleet, Sharing};
+pub use latency::{Latency, LatencyCounts};
+pub use listeners::{ListenerPlace, ListenerState, ListenerStats, OpenListeners};
 pub use name_lookups::NameLookups;
 pub use open_files::{BackendFile, OpenFiles};
 pub use queue::{Place, Queue, QueueRank};
@@ -65,6 +71,8 @@ pub struct Shared {
     pub turns: Turns,
     /// How reloads went.
     pub reloads: Reloads,
+    /// The listeners that are open.
+    pub listeners: OpenListeners,
     /// How looking up backends' names went.
     pub name_lookups: NameLookups,
     /// How many connections each client has.
@@ -101,6 +109,7 @@ impl Shared {
             snapshot: SnapshotHandle::new(snapshot),
             turns: Turns::default(),
             reloads: Reloads::default(),
+            listeners: OpenListeners::default(),
             name_lookups: NameLookups::default(),
             clients: ClientConnections::new(per_client_limit),
             rate_limits,

@@ -13,6 +13,10 @@ use crate::state::{Counter, DurationHistogram};
 pub struct ResponseStats {
     /// By the first digit of the status.
     by_class: [Counter; 6],
+    /// Bytes of request bodies that went to backends.
+    pub received: Counter,
+    /// Bytes of response bodies that came from backends.
+    pub sent: Counter,
     /// Time from a request's head to its response's.
     pub duration: DurationHistogram,
 }

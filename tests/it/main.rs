@@ -88,6 +88,7 @@ mod routes;
 mod server_checks;
 mod shared_connections;
 mod slow_readers;
+mod stats_page;
 mod store;
 mod stuck_reader;
 mod support;

@@ -1,5 +1,5 @@
 //! The admin listener: liveness, readiness and metrics (`pages`), the API by which operators look
-//! and change things (`api`), and a page for it (`browse`).
+//! and change things (`api`), a page for it (`browse`), and the stats page (`stats`).
 
 use std::{
     collections::VecDeque,
@@ -25,7 +25,7 @@ use tokio::{
 use tower_service::Service as _;
 
 use crate::{
-    control::{AccessLogs, metrics, operations::Operations},
+    control::{AccessLogs, metrics, operations::Operations, stats::Recorded},
     net::{AcceptPause, AcceptRetry, accept_retry},
     shutdown::PhaseReceiver,
     state::Shared,
@@ -39,6 +39,7 @@ mod guard;
 mod pages;
 mod problem;
 mod settings;
+mod stats;
 
 pub(super) use settings::AdminSettings;
 
@@ -54,6 +55,10 @@ pub(super) struct Admin {
     changes: AdminChanges,
     /// Requests of the API at a time.
     calls: Arc<Semaphore>,
+    /// The statistics, which a recorder takes once a second.
+    stats: Recorded,
+    /// Pages that follow them at a time.
+    event_streams: Arc<Semaphore>,
 }
 
 /// Where changes go.
@@ -74,6 +79,7 @@ impl Admin {
         phase: PhaseReceiver,
         access_logs: AccessLogs,
         changes: AdminChanges,
+        stats: Recorded,
     ) -> Self {
         Self {
             settings,
@@ -82,6 +88,8 @@ impl Admin {
             phase,
             changes,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            stats,
+            event_streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
         }
     }
 }
@@ -120,6 +128,7 @@ fn router(admin: Admin) -> Router {
     let check_host = middleware::from_fn_with_state(admin.clone(), guard::check_host);
     pages::router()
         .merge(browse::router())
+        .merge(stats::router())
         .merge(api::router().layer(check_changes))
         .layer(check_host)
         .layer(middleware::from_fn(browser_headers::add))
@@ -176,3 +185,5 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A scraper connects anew after this; far above what any answer takes.
 const LIFETIME_MAX: Duration = Duration::from_secs(600);
+/// Stats pages that are open at a time; one more is refused, and shows what it first got.
+const EVENT_STREAMS_MAX: usize = 32;

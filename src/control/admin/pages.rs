@@ -31,7 +31,7 @@ async fn index() -> &'static str {
     concat!(
         "weir ",
         env!("CARGO_PKG_VERSION"),
-        "\n\n/livez             the process works\n/readyz            it may get traffic\n/metrics           Prometheus\n/status            version, process and reloads, as JSON\n/api/docs          the admin API, for browsers\n/api/openapi.json  the same as OpenAPI 3.1\n"
+        "\n\n/livez             the process works\n/readyz            it may get traffic\n/metrics           Prometheus\n/status            version, process and reloads, as JSON\n/stats             listeners, upstreams and backends, live; /stats;csv as HAProxy's\n/api/docs          the admin API, for browsers\n/api/openapi.json  the same as OpenAPI 3.1\n"
     )
 }
 

@@ -6,7 +6,7 @@ use proxy_header::ProxyHeader;
 use tokio::{
     io::AsyncWriteExt as _,
     sync::{Semaphore, mpsc},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     health::{Health, HealthTracker},
     net::{Dialing, HttpVersion, Transport, dial},
     replication::Timeline,
-    state::{Backend, Upstream},
+    state::{Backend, Check, Upstream},
 };
 
 mod clusters;
@@ -79,12 +79,19 @@ impl Prober {
         let mut told: Option<Option<Timeline>> = None;
         loop {
             // Boxed, as a prober sleeps most of its life and a probe's state is 2 KB.
+            let began = Instant::now();
             let result = Box::pin(self.probe(&mut postgres)).await;
             if result.as_ref().is_err_and(ProbeFailure::is_local) {
                 // It says nothing of the backend.
                 sleep(self.check.interval / 4).await;
                 continue;
             }
+            let at = Instant::now();
+            self.backend.stats.checks.checked(Check {
+                at,
+                took: at - began,
+                failure: result.as_ref().err().map(ToString::to_string),
+            });
             let (health, primary, failure) = match result {
                 Ok(Found::Server) => (Health::Healthy, None, None),
                 Ok(Found::Primary(timeline)) => (Health::Healthy, Some(timeline), None),

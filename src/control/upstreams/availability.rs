@@ -76,6 +76,9 @@ impl Upstreams {
             let (from, to) = (before.label(), condition.label());
             tracing::info!(upstream, %backend, from, to, "operator changed a backend");
         }
+        if before != condition || is_first {
+            stats.checks.changed(now);
+        }
         stats.set_condition(condition);
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Acquired {
     pub(super) connection: UpstreamConnection,
     /// Whether it carried a request before.
     pub(super) is_reused: bool,
+    /// When the request began to be sent.
+    pub(super) sent_at: Instant,
 }
 
 impl Acquired {
@@ -135,6 +137,7 @@ impl<'a> Wanted<'a> {
                             in_flight,
                             connection,
                             is_reused: true,
+                            sent_at: turn.now,
                         }));
                     }
                     clock.restart(turn.now);
@@ -148,6 +151,7 @@ impl<'a> Wanted<'a> {
                                 in_flight,
                                 connection: connected.connection,
                                 is_reused: connected.is_reused,
+                                sent_at: turn.now,
                             }));
                         }
                         Poll::Ready(Err(fault)) => {

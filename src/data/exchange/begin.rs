@@ -291,6 +291,8 @@ impl Exchange {
             return;
         }
         self.settled = Settled::Over;
+        let stats = self.upstream.get().responses(self.http.worker());
+        stats.received.add(self.upload.bytes());
         if let Some(cause) = cause {
             self.http.stats().faults(cause).increment();
         }

@@ -109,6 +109,8 @@ impl Exchange {
             Ok(())
         });
         self.is_ended |= is_ended;
+        let stats = self.upstream.get().responses(self.http.worker());
+        stats.sent.add(came as u64);
         if let Some(record) = &mut self.record {
             record.sent(came as u64);
         }

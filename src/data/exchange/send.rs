@@ -175,6 +175,7 @@ impl Exchange {
             return self.after_failure(turn, client, acquired.in_flight, failure);
         }
         let stats = &acquired.backend().stats;
+        stats.latency.record(turn.now - acquired.sent_at);
         if head.status() >= 500 {
             stats.responded_with_server_error();
         }

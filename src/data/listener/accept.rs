@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     thread,
 };
 
@@ -25,7 +26,7 @@ use crate::{
     listener::{Listener, ListenerReceiver, ServiceId},
     net::{AcceptPause, AcceptRetry, Transport, accept_retry},
     shutdown::{Phase, PhaseReceiver},
-    state::{AcceptFault, ClientPlace, CloseCause},
+    state::{AcceptFault, ClientPlace, CloseCause, ListenerPlace, ListenerStats},
 };
 
 /// What the accept loops of one worker use.
@@ -78,23 +79,32 @@ pub(in crate::data) async fn run(
     while loops.join_next().await.is_some() {}
 }
 
+/// Where connections come from.
+#[derive(Debug)]
+struct Origin {
+    service: ServiceId,
+    stats: Arc<ListenerStats>,
+}
+
 /// Accepts until a stop or a reload closes the listener, then takes what the kernel still holds:
 /// those clients believe that they are connected.
 async fn accept(acceptor: Rc<Acceptor>, listener: Listener, phase: PhaseReceiver) {
     let Listener {
         service,
         socket,
+        stats,
         closed,
     } = listener;
+    let origin = Origin { service, stats };
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => {
-            accept_until_closed(&acceptor, service, &socket, closed, phase).await;
+            accept_until_closed(&acceptor, &origin, &socket, closed, phase).await;
             socket.into_std()
         }
         Err(error) => Err(error),
     };
     match socket {
-        Ok(socket) => accept_waiting(&acceptor, service, &socket),
+        Ok(socket) => accept_waiting(&acceptor, &origin, &socket),
         Err(error) => tracing::error!(%error, "cannot accept what is waiting"),
     }
     acceptor.worker().shared.accept_loop_ended();
@@ -102,7 +112,7 @@ async fn accept(acceptor: Rc<Acceptor>, listener: Listener, phase: PhaseReceiver
 
 async fn accept_until_closed(
     acceptor: &Acceptor,
-    service: ServiceId,
+    origin: &Origin,
     listener: &TcpListener,
     closed: CancellationToken,
     mut phase: PhaseReceiver,
@@ -118,7 +128,7 @@ async fn accept_until_closed(
         match accepted {
             Ok((stream, peer)) => {
                 log_recovery(acceptor.worker(), pause.reset());
-                admit(acceptor, service, stream, peer);
+                admit(acceptor, origin, stream, peer);
             }
             Err(error) => rest(acceptor.worker(), &error, &mut pause).await,
         }
@@ -127,14 +137,14 @@ async fn accept_until_closed(
 
 /// Empties the kernel's queue. Asks the system itself: the runtime may stop early, by its budget
 /// or by what it remembers of the socket's readiness.
-fn accept_waiting(acceptor: &Acceptor, service: ServiceId, listener: &std::net::TcpListener) {
+fn accept_waiting(acceptor: &Acceptor, origin: &Origin, listener: &std::net::TcpListener) {
     loop {
         let accepted = listener.accept().and_then(|(stream, peer)| {
             stream.set_nonblocking(true)?;
             Ok((TcpStream::from_std(stream)?, peer))
         });
         match accepted {
-            Ok((stream, peer)) => admit(acceptor, service, stream, peer),
+            Ok((stream, peer)) => admit(acceptor, origin, stream, peer),
             Err(error) if accept_retry(&error) == AcceptRetry::AtOnce => {}
             // Nothing is waiting any more, or there is no file for it.
             Err(_would_block_or_exhausted) => return,
@@ -152,7 +162,7 @@ pub(in crate::data) async fn receive(
     loop {
         tokio::select! {
             Some(accepted) = handed_over.recv() => {
-                let slot = ConnectionSlot::taken(&worker, accepted.client);
+                let slot = ConnectionSlot::taken(&worker, accepted.client, accepted.listener);
                 match TcpStream::from_std(accepted.stream) {
                     Ok(stream) => start(&acceptor, slot, accepted.service, accepted.peer, stream),
                     Err(error) => tracing::error!(%error, "cannot take over a connection"),
@@ -163,12 +173,16 @@ pub(in crate::data) async fn receive(
     }
     handed_over.close();
     while let Some(accepted) = handed_over.recv().await {
-        drop(ConnectionSlot::taken(&worker, accepted.client));
+        drop(ConnectionSlot::taken(
+            &worker,
+            accepted.client,
+            accepted.listener,
+        ));
     }
 }
 
 /// Counts an accepted connection and gives it to the worker that should have it.
-fn admit(acceptor: &Acceptor, service: ServiceId, stream: TcpStream, peer: SocketAddr) {
+fn admit(acceptor: &Acceptor, origin: &Origin, stream: TcpStream, peer: SocketAddr) {
     let worker = acceptor.worker();
     let refuse = |cause| worker.state().stats.closed(cause).increment();
     let limit = worker.connections().limit.map_or(usize::MAX, usize::from);
@@ -184,11 +198,13 @@ fn admit(acceptor: &Acceptor, service: ServiceId, stream: TcpStream, peer: Socke
     worker.state().connection_opened();
     // On a socket for both families an IPv4 client looks like an IPv6 one.
     let peer = peer.ip().to_canonical();
+    let service = origin.service;
     let accepted = Accepted {
         service,
         peer,
         stream,
         client,
+        listener: ListenerPlace::taken(&origin.stats),
     };
     let Some(accepted) = acceptor
         .handover
@@ -196,7 +212,7 @@ fn admit(acceptor: &Acceptor, service: ServiceId, stream: TcpStream, peer: Socke
     else {
         return;
     };
-    let slot = ConnectionSlot::taken(worker, accepted.client);
+    let slot = ConnectionSlot::taken(worker, accepted.client, accepted.listener);
     start(acceptor, slot, service, peer, accepted.stream);
 }
 
@@ -240,16 +256,18 @@ fn log_recovery(worker: &WorkerContext, pauses: u32) {
 struct ConnectionSlot {
     worker: Rc<WorkerContext>,
     _client: ClientPlace,
+    _listener: ListenerPlace,
     cause: CloseCause,
 }
 
 impl ConnectionSlot {
     /// Owns a place that was counted before.
-    fn taken(worker: &Rc<WorkerContext>, client: ClientPlace) -> Self {
+    fn taken(worker: &Rc<WorkerContext>, client: ClientPlace, listener: ListenerPlace) -> Self {
         // A connection that never says how it ended went down with its worker.
         Self {
             worker: Rc::clone(worker),
             _client: client,
+            _listener: listener,
             cause: CloseCause::Cut,
         }
     }

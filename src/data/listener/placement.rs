@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     listener::ServiceId,
-    state::{ClientPlace, Shared},
+    state::{ClientPlace, ListenerPlace, Shared},
 };
 
 /// Chooses the worker for a connection that `own` accepted, from the connections that each
@@ -37,6 +37,7 @@ pub(in crate::data) struct Accepted<S> {
     pub(super) peer: IpAddr,
     pub(super) stream: S,
     pub(super) client: ClientPlace,
+    pub(super) listener: ListenerPlace,
 }
 
 /// One worker's channels to all others.
@@ -93,6 +94,7 @@ impl HandoverSender {
             peer,
             stream,
             client,
+            listener,
         } = accepted;
         let Ok(stream) = stream.into_std() else {
             // The runtime is broken, and the connection with it.
@@ -107,6 +109,7 @@ impl HandoverSender {
             peer,
             stream,
             client,
+            listener,
         });
         None
     }

@@ -109,6 +109,7 @@ impl Session {
         let backend = std::sync::Arc::clone(in_flight.backend());
         self.attempts.push(Attempt::at(&backend));
         let marked_down = backend.stats.times_marked_down();
+        let began = Instant::now();
         let time_max = self.upstream.get().settings.connect_timeout;
         let connected = timeout(time_max, self.open(&backend)).await;
         let connected = connected.unwrap_or_else(|_elapsed| {
@@ -120,7 +121,9 @@ impl Session {
         match connected {
             Ok((stream, file)) => {
                 backend.stats.responded();
-                self.connected_at = Some(Instant::now());
+                let now = Instant::now();
+                backend.stats.latency.record(now - began);
+                self.connected_at = Some(now);
                 Ok(Acquired {
                     in_flight,
                     stream,

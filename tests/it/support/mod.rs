@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod chromium;
+mod driver;
 mod fake_backend;
 mod gate;
 mod grpc_client;
@@ -29,6 +30,7 @@ pub use self::redis::Redis;
 pub use admin::{AdminAnswer, JSON, admin};
 pub use app::{TestApp, error_message, eventually, http1, metric, yaml};
 pub use chromium::{BrowsedPage, browse};
+pub use driver::Browser;
 pub use fake_backend::{FakeBackend, Script, ok};
 pub use gate::gated;
 pub use grpc_client::{

@@ -19,6 +19,7 @@ use crate::{
             problem::{FieldError, Problem},
         },
         operations::now_ms,
+        stats::Stats,
     },
     store::{Store, StoreError, audit::Actor, clients::Change},
 };
@@ -31,6 +32,7 @@ mod config;
 mod explain;
 mod keys;
 mod reload;
+mod stats;
 mod upstreams;
 
 /// The document of the API.
@@ -52,6 +54,7 @@ mod upstreams;
         keys::add,
         keys::remove,
         audit::list,
+        stats::show,
         upstreams::list,
         upstreams::patch,
         upstreams::overrides,
@@ -84,6 +87,7 @@ pub(super) fn router() -> Router<Admin> {
             axum::routing::delete(keys::remove),
         )
         .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/stats", get(stats::show))
         .route("/api/v1/upstreams", get(upstreams::list))
         .route(
             "/api/v1/upstreams/{upstream}/backends/{backend}",
@@ -96,6 +100,11 @@ pub(super) fn router() -> Router<Admin> {
         .route("/api/{*path}", axum::routing::any(unknown))
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
+/// The statistics, as `/api/v1/stats` answers them.
+pub(super) fn stats_json(stats: &Stats) -> Response {
+    json(StatusCode::OK, stats)
 }
 
 async fn document() -> Response {
