@@ -115,6 +115,10 @@ const POSITIONS_MAX: usize = 1024;
 mod tests {
     use super::*;
 
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
     const SECOND: Duration = Duration::from_secs(1);
 
     fn connected(replayed: u64, now: Instant) -> Replica {
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn an_idle_primary_makes_no_lag() {
-        let begin = Instant::now();
+        let begin = now();
         let mut positions = Positions::default();
         for second in 0..600 {
             positions.note_primary(1, 100, begin + second * SECOND, 5 * SECOND);
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_replica_lags_since_the_first_position_that_it_has_not_replayed() {
-        let begin = Instant::now();
+        let begin = now();
         let mut positions = Positions::default();
         for second in 0..10 {
             let position = u64::from(second) * 100;
@@ -152,7 +156,7 @@ mod tests {
     /// Weir has just started, and the replica has stood still for long.
     #[test]
     fn a_replica_that_was_behind_before_the_first_note_lags_by_its_own_word() {
-        let now = Instant::now();
+        let now = now();
         let mut positions = Positions::default();
         positions.note_primary(1, 1000, now, 5 * SECOND);
         assert_eq!(positions.lag(&connected(900, now), now), 600 * SECOND);
@@ -160,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_replica_without_a_connection_lags_while_the_primary_lives() {
-        let begin = Instant::now();
+        let begin = now();
         let now = begin + 4 * SECOND;
         let cut = |connected_at| Replica {
             replayed: 100,
@@ -179,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_old_primary_tells_nothing_after_a_promotion() {
-        let begin = Instant::now();
+        let begin = now();
         let mut positions = Positions::default();
         positions.note_primary(1, 500, begin, 5 * SECOND);
         // What it wrote last has reached no replica.
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_long_history_is_bounded_and_still_tells_the_lag() {
-        let begin = Instant::now();
+        let begin = now();
         let mut positions = Positions::default();
         for second in 0..10_000_u32 {
             positions.note_primary(1, u64::from(second), begin + second * SECOND, SECOND);

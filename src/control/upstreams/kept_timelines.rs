@@ -106,7 +106,7 @@ fn read(path: &Path) -> io::Result<State> {
 fn write(path: &Path, state: &State) -> io::Result<()> {
     // As the last component of a relative path is beside it.
     let directory = path.parent().filter(|parent| *parent != Path::new(""));
-    let mut file = NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    let mut file = NamedTempFile::new_in(directory.unwrap_or_else(|| Path::new(".")))?;
     serde_json::to_writer_pretty(&mut file, state)?;
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;

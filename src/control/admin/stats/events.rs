@@ -45,7 +45,7 @@ pub(super) async fn stream(State(admin): State<Admin>) -> Response {
         sent: HashMap::new(),
         _place: place,
     };
-    tokio::spawn(reader.follow(admin.stats.clone(), admin.phase.clone()));
+    tokio::spawn(reader.follow(admin.stats, admin.phase));
     // nginx and other proxies must neither hold events back nor change them.
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),

@@ -4,7 +4,7 @@
 use askama::Template;
 
 use crate::control::{
-    admin::stats::numbers::{ago, bytes, millis, short, whole},
+    admin::stats::numbers::{ago, bytes, millis, short, step_above, time_of_day, whole},
     stats::{
         BackendView, CauseCount, ListenerView, ProcessStats, RateLimitStats, RedirectStats, Stats,
         UpstreamStats,
@@ -30,7 +30,7 @@ pub(super) fn all(stats: &Stats) -> Vec<Fragment> {
         let backends = upstream.backends.iter();
         fragments.extend(backends.map(|backend| {
             let id = format!("backend-{}", backend.number);
-            (id, cells(backend, stats.at_ms))
+            (id, cells(backend))
         }));
     }
     fragments
@@ -150,7 +150,9 @@ struct Cells<'a> {
     condition: &'a str,
     condition_words: String,
     tone: &'static str,
-    since: String,
+    since_ms: i64,
+    /// The time of day, in UTC. The page's script says how long ago that is.
+    since: Option<String>,
     check: String,
     weight: u16,
     in_flight: String,
@@ -163,18 +165,17 @@ struct Cells<'a> {
 }
 
 /// The cells of a backend's row behind its name.
-pub(super) fn cells(backend: &BackendView, now_ms: i64) -> String {
+pub(super) fn cells(backend: &BackendView) -> String {
     let tone = match backend.condition {
         "available" => "fine",
         "draining" | "disabled" => "calm",
         "ejected" => "warn",
         _ => "alarm",
     };
-    let since = backend.since_ms.map(|since| (now_ms - since) / 1000);
     let check = match &backend.check {
         None => "no check".to_owned(),
         Some(check) => match &check.failure {
-            None => format!("passed in {}", millis(Some(check.took_ms))),
+            None => format!("passed within {}", millis(Some(step_above(check.took_ms)))),
             Some(failure) => failure.clone(),
         },
     };
@@ -182,7 +183,8 @@ pub(super) fn cells(backend: &BackendView, now_ms: i64) -> String {
         condition: backend.condition,
         condition_words: backend.condition.replace('_', " "),
         tone,
-        since: since.map_or_else(String::new, |since| format!("for {}", ago(since))),
+        since_ms: backend.since_ms.unwrap_or_default(),
+        since: backend.since_ms.map(time_of_day),
         check,
         weight: backend.weight,
         in_flight: match backend.in_flight_max {

@@ -23,6 +23,26 @@ pub(super) fn millis(millis: Option<f64>) -> String {
     }
 }
 
+/// The next of 1, 2, 5, 10, 20, 50 and so on, so that what is shown seldom changes.
+pub(super) fn step_above(millis: f64) -> f64 {
+    let mut decade = 1.0;
+    loop {
+        for step in [1.0, 2.0, 5.0] {
+            if millis <= step * decade || decade >= 1e9 {
+                return step * decade;
+            }
+        }
+        decade *= 10.0;
+    }
+}
+
+/// The time of day in UTC: `13:26:10 UTC`.
+pub(super) fn time_of_day(unix_ms: i64) -> String {
+    let seconds = unix_ms.div_euclid(1000).rem_euclid(86_400);
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
+}
+
 /// A time that has passed: `12 s`, `3 min`, `5 h`, `12 d`.
 pub(super) fn ago(seconds: i64) -> String {
     match seconds.max(0) {
@@ -94,5 +114,11 @@ mod tests {
         assert_eq!(ago(7200), "2 h");
         assert_eq!(whole(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(whole(12), "12");
+        assert_eq!(
+            (step_above(0.3), step_above(1.1), step_above(5.0)),
+            (1.0, 2.0, 5.0)
+        );
+        assert_eq!(step_above(5.1), 10.0);
+        assert_eq!(time_of_day(1_795_784_717_182), "13:05:17 UTC");
     }
 }

@@ -28,12 +28,28 @@ function show(id, html) {
   const before = state && state.dataset.condition;
   const after = cells.content.firstElementChild.dataset.condition;
   element.replaceChildren(name, ...cells.content.children);
+  sayAgo(element);
   if (before && before !== after) tell(element, before, after);
+}
+
+// How long something has lasted, which changes without the server.
+function ago(seconds) {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+function sayAgo(place) {
+  for (const time of place.querySelectorAll('time[data-since]')) {
+    const text = `for ${ago(Math.max(0, Math.floor((Date.now() - time.dataset.since) / 1000)))}`;
+    if (time.textContent !== text) time.textContent = text;
+  }
 }
 
 function tell(row, before, after) {
   const name = row.querySelector('.name').textContent;
-  const upstream = row.querySelector('.change').dataset.upstream;
+  const upstream = row.closest('table').dataset.upstream;
   const words = (condition) => condition.replaceAll('_', ' ');
   news.textContent = `${new Date().toLocaleTimeString()} ${upstream}: ${name} was ${words(before)} and is ${words(after)}`;
 }
@@ -89,16 +105,21 @@ async function drawAll() {
     if (!figure || !figure.clientWidth || !figure.clientHeight) continue;
     const old = charts.get(name);
     if (old) old.plot.destroy();
-    const data = [ticks.slice(), ...lines];
+    const data = [ticks.slice(), lines[0], ...lines.slice(1).map((line) => line.map(orNothing))];
     charts.set(name, { data, plot: draw(figure, data) });
   }
   lastTick = ticks.length ? ticks[ticks.length - 1] : -1;
 }
 
-function append(name, tick, values) {
+// Errors are drawn where there are any.
+function orNothing(number) {
+  return number || null;
+}
+
+function append(name, tick, [requests, ...errors]) {
   const drawn = charts.get(name);
   if (!drawn) return;
-  [tick, ...values].forEach((value, index) => {
+  [tick, requests, ...errors.map(orNothing)].forEach((value, index) => {
     drawn.data[index].push(value);
     if (drawn.data[index].length > POINTS) drawn.data[index].shift();
   });
@@ -131,6 +152,7 @@ function follow() {
     }
     for (const [id, html] of Object.entries(event.fragments)) show(id, html);
     extend(event);
+    sayAgo(document);
     say('on', 'live');
   };
 }
@@ -151,7 +173,10 @@ document.addEventListener('click', (click) => {
   const button = click.target.closest('button.change');
   if (!button) return;
   opener = button;
-  wanted = button.dataset;
+  wanted = {
+    upstream: button.closest('table').dataset.upstream,
+    backend: button.closest('th').querySelector('.name').textContent,
+  };
   form.reset();
   form.elements.token.value = sessionStorage.getItem('token') || '';
   error.textContent = '';
@@ -192,4 +217,5 @@ addEventListener('resize', () => {
   clearTimeout(resized);
   resized = setTimeout(drawAll, 200);
 });
+sayAgo(document);
 drawAll().finally(follow);

@@ -54,7 +54,7 @@ pub(super) fn render(stats: &Stats) -> Response {
         process: fragments::process(&stats.process),
         redirect: stats.redirect.as_ref().map(fragments::redirect),
         upstreams: upstreams
-            .map(|(index, upstream)| UpstreamPart::of(upstream, index, stats.at_ms))
+            .map(|(index, upstream)| UpstreamPart::of(upstream, index))
             .collect(),
         listeners: fragments::listeners(&stats.listeners),
         wrong: fragments::wrong(&stats.faults, &stats.retries),
@@ -82,7 +82,7 @@ pub(super) fn layout(stats: &Stats) -> u64 {
 }
 
 impl<'a> UpstreamPart<'a> {
-    fn of(upstream: &'a UpstreamStats, index: usize, now_ms: i64) -> Self {
+    fn of(upstream: &'a UpstreamStats, index: usize) -> Self {
         let backends = upstream.backends.iter();
         Self {
             name: &upstream.name,
@@ -90,22 +90,20 @@ impl<'a> UpstreamPart<'a> {
             balance: upstream.balance.replace('_', " "),
             has_chart: index < CHARTED_UPSTREAMS,
             summary: fragments::summary(upstream),
-            backends: backends
-                .map(|backend| BackendPart::of(backend, now_ms))
-                .collect(),
+            backends: backends.map(BackendPart::of).collect(),
         }
     }
 }
 
 impl<'a> BackendPart<'a> {
-    fn of(backend: &'a BackendView, now_ms: i64) -> Self {
+    fn of(backend: &'a BackendView) -> Self {
         Self {
             number: backend.number,
             id: &backend.id,
             address: &backend.address,
             shows_address: !backend.id.ends_with(&backend.address),
             is_backup: backend.is_backup,
-            cells: fragments::cells(backend, now_ms),
+            cells: fragments::cells(backend),
         }
     }
 }
