@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -10,6 +10,7 @@ use crate::{
     backend::TestBackend,
     check::CheckFormat,
     config::Flags,
+    import::Dialect,
     migrate::Direction,
 };
 
@@ -58,13 +59,27 @@ pub enum Command {
     Check {
         /// Configuration file (YAML), as with --config; `-` is standard input
         #[arg(value_name = "FILE", conflicts_with = "config")]
-        file: Option<std::path::PathBuf>,
+        file: Option<PathBuf>,
         /// How the result is written
         #[arg(long, value_enum, default_value_t)]
         format: CheckFormat,
         /// Settings that win over the environment and the file.
         #[command(flatten)]
         flags: Flags,
+    },
+    /// Turn a configuration of HAProxy or nginx into a Weir file, and name what it leaves out
+    ///
+    /// The Weir file goes to standard output. Standard error gets a line for each directive that Weir does by
+    /// itself, does only nearly, or does not do: FILE:LINE: DIRECTIVE: what became of it.
+    Import {
+        /// The configuration, such as haproxy.cfg or nginx.conf; `-` is standard input
+        file: PathBuf,
+        /// Whose configuration it is; by default its content tells
+        #[arg(long, value_enum)]
+        from: Option<Dialect>,
+        /// End with 1 if a directive was left out, or is done only nearly
+        #[arg(long)]
+        strict: bool,
     },
     /// Have the running process read its configuration again, and wait for the result
     Reload(Flags),
@@ -120,7 +135,11 @@ impl Command {
             | Self::Stop(flags)
             | Self::Healthcheck(flags) => Some(flags),
             Self::Clients(command) => Some(command.flags()),
-            Self::Backend(_) | Self::Config(_) | Self::Completions { .. } | Self::Man => None,
+            Self::Backend(_)
+            | Self::Config(_)
+            | Self::Completions { .. }
+            | Self::Import { .. }
+            | Self::Man => None,
         }
     }
 }

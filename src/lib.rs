@@ -38,6 +38,7 @@ pub mod admin_client;
 pub mod app;
 pub mod backend;
 pub mod check;
+pub mod import;
 pub mod migrate;
 
 pub mod api_commands;

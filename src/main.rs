@@ -3,8 +3,10 @@
 use std::{
     env,
     fmt::Display,
-    io::{self, Write as _},
+    fs::File,
+    io::{self, Read, Write as _},
     net::SocketAddr,
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -22,6 +24,7 @@ use weir::{
     config::{self, Config, ConfigErrors, Environment, Flags},
     control::{self, Loader, signals},
     demo,
+    import::{self, Dialect, ImportError, Remark},
     migrate::{self, MigrateError},
     operate, telemetry,
 };
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
             let config = file.or(flags.config);
             check(&Flags { config, ..flags }, &environment, format)
         }
+        Command::Import { file, from, strict } => run_import(&file, from, strict),
         Command::Healthcheck(flags) => {
             let admin = Config::admin_listen_if_readable(&flags, &environment);
             operate(admin, |admin| {
@@ -105,7 +109,58 @@ fn check(flags: &Flags, environment: &Environment, format: CheckFormat) -> ExitC
     }
 }
 
-/// Does something with the running process.
+fn run_import(file: &Path, from: Option<Dialect>, strict: bool) -> ExitCode {
+    let name = match file.as_os_str() == "-" {
+        true => "standard input".to_owned(),
+        false => file.display().to_string(),
+    };
+    let text = match read_to_import(file) {
+        Ok(text) => text,
+        Err(error) => {
+            return fail(
+                USAGE_OR_CONFIG,
+                &format!("error: cannot read {name}: {error}"),
+            );
+        }
+    };
+    let show = |remarks: &[Remark]| {
+        for remark in remarks {
+            say(&format!("{name}:{remark}"));
+        }
+    };
+    match import::import(&name, &text, from) {
+        Ok(imported) => {
+            print(&imported.yaml);
+            show(&imported.remarks);
+            match strict && !imported.is_exact() {
+                true => ExitCode::from(USAGE_OR_CONFIG),
+                false => ExitCode::from(OK),
+            }
+        }
+        Err(ImportError::Syntax(fault)) => {
+            let place = format!("error: {name}:{}: {}", fault.line, fault.message);
+            fail(USAGE_OR_CONFIG, &place)
+        }
+        Err(error) => {
+            show(error.remarks());
+            fail(USAGE_OR_CONFIG, &format!("error: {name}: {error}"))
+        }
+    }
+}
+
+/// Reads one byte more than an import takes at most.
+fn read_to_import(file: &Path) -> io::Result<String> {
+    let input: Box<dyn Read> = match file.as_os_str() == "-" {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(file)?),
+    };
+    let mut bytes = Vec::new();
+    let most = import::SIZE_MAX as u64 + 1;
+    input.take(most).read_to_end(&mut bytes)?;
+    // Old files have comments in other encodings.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Runs a command on the admin API of the running process.
 fn ask_api(
     flags: &Flags,
@@ -126,6 +181,7 @@ fn ask_api(
     })
 }
 
+/// Does something with the running process.
 fn operate<E: Display>(
     admin: Result<SocketAddr, ConfigErrors>,
     act: impl FnOnce(SocketAddr) -> Result<(), E>,

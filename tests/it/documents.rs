@@ -139,7 +139,7 @@ fn commands_exist() {
     for (path, text) in documents() {
         for line in blocks(&text, "sh").into_iter().flat_map(str::lines) {
             let line = line.split('#').next().unwrap();
-            for command in line.split('&') {
+            for command in line.split(['&', '|', '>']) {
                 let words = command
                     .split_whitespace()
                     .skip_while(|word| word.contains('='));

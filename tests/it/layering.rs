@@ -19,7 +19,14 @@ const TIERS: &[&[&str]] = &[
     &["fleet", "state", "store"],
     &["listener", "net", "proto", "shutdown", "telemetry"],
     &["data", "control"],
-    &["app", "backend", "admin_client", "check", "migrate"],
+    &[
+        "app",
+        "backend",
+        "admin_client",
+        "check",
+        "import",
+        "migrate",
+    ],
     &["api_commands", "demo", "operate"],
     &["cli"],
 ];

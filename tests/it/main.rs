@@ -59,6 +59,7 @@ mod http2_requests;
 mod http2_scripts;
 mod http_face;
 mod http_headers;
+mod import;
 mod late_ends;
 mod layering;
 mod limits;
