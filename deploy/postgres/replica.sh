@@ -1,5 +1,5 @@
 # Starts a server that follows the primary, whichever that is: it is reached through Weir. The first time, its data is copied from there.
-# Promote it with: docker compose exec slave1 psql --username=postgres --command='SELECT pg_promote()'
+# Promote it with: docker compose exec --env PGPASSWORD=postgres slave1 psql --username=postgres --command='SELECT pg_promote()'
 set -euo pipefail
 PATH=$(ls -d /usr/lib/postgresql/*/bin):$PATH
 data=/var/lib/postgresql/data

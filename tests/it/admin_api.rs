@@ -582,7 +582,7 @@ async fn the_document_describes_what_is_there() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 16);
+    assert_eq!(operations, 17);
 }
 
 /// Each value with where it comes from, and no secret.
