@@ -99,12 +99,20 @@ fn earlier_lines_shadow_later_ones() {
     );
 }
 
+#[track_caller]
+fn check_checks(rows: &[(&str, &str, &str, &str)]) {
+    for (lines, mode, expected, remark) in rows {
+        let file =
+            format!("listen a\n mode {mode}\n bind :1\n{lines} server s 127.0.0.2:2 check\n");
+        let remarks = [*remark];
+        let remarks: &[&str] = if remark.is_empty() { &[] } else { &remarks };
+        haproxy(&file, &[expected], remarks);
+    }
+}
+
 #[test]
 fn checks_are_what_haproxy_asks() {
-    let text = |lines: &str, mode: &str| {
-        format!("listen a\n mode {mode}\n bind :1\n{lines} server s 127.0.0.2:2 check\n")
-    };
-    for (lines, mode, expected, remark) in [
+    check_checks(&[
         (
             "",
             "tcp",
@@ -129,6 +137,12 @@ fn checks_are_what_haproxy_asks() {
             "http: /x\n      method: HEAD\n      headers:\n        X-A: \"1\"\n      status: 204",
             "",
         ),
+    ]);
+}
+
+#[test]
+fn checks_of_servers_are_what_haproxy_asks() {
+    check_checks(&[
         (" option pgsql-check user x\n", "tcp", "postgres: any", ""),
         (" option redis-check\n", "tcp", "redis: any", ""),
         (
@@ -173,14 +187,7 @@ fn checks_are_what_haproxy_asks() {
             "tcp: true",
             "4: option smtpchk: nearly, a TCP connect is checked",
         ),
-    ] {
-        let remarks = [remark];
-        haproxy(
-            &text(lines, mode),
-            &[expected],
-            if remark.is_empty() { &[] } else { &remarks },
-        );
-    }
+    ]);
 }
 
 #[test]
