@@ -12,6 +12,7 @@ use crate::{
     config::Flags,
     import::Dialect,
     migrate::Direction,
+    top::TopArguments,
 };
 
 /// A video traffic router: nine calls in ten to the CDN, every tenth to the origin.
@@ -99,6 +100,8 @@ pub enum Command {
         #[command(flatten)]
         flags: Flags,
     },
+    /// Show the running process in this terminal: upstreams, backends, rates, once a second
+    Top(TopArguments),
     /// Bring the schema of the clients' database to a version
     Migrate {
         /// Where to bring it
@@ -135,6 +138,7 @@ impl Command {
             | Self::Stop(flags)
             | Self::Healthcheck(flags) => Some(flags),
             Self::Clients(command) => Some(command.flags()),
+            Self::Top(arguments) => Some(&mut arguments.flags),
             Self::Backend(_)
             | Self::Config(_)
             | Self::Completions { .. }

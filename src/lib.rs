@@ -4,6 +4,7 @@
 //! above it, and the two planes never use each other (`tests/it/layering.rs` checks that).
 
 pub mod message;
+pub mod numbers;
 
 pub mod http1;
 
@@ -44,5 +45,6 @@ pub mod migrate;
 pub mod api_commands;
 pub mod demo;
 pub mod operate;
+pub mod top;
 
 pub mod cli;

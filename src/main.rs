@@ -27,6 +27,7 @@ use weir::{
     import::{self, Dialect, ImportError, Remark},
     migrate::{self, MigrateError},
     operate, telemetry,
+    top::{self, TopArguments},
 };
 
 #[cfg(feature = "mimalloc")]
@@ -72,6 +73,11 @@ fn main() -> ExitCode {
         Command::Clients(mut command) => {
             let flags = command.flags().clone();
             ask_api(&flags, &environment, |api| api.clients(&command))
+        }
+        Command::Top(TopArguments { once, flags }) => {
+            operate(Config::admin_listen(&flags, &environment), |admin| {
+                top::run(admin, once)
+            })
         }
         Command::Explain { arguments, flags } => {
             ask_api(&flags, &environment, |api| api.explain(&arguments))

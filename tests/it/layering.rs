@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// The tiers from the bottom. A module may use its own tier's only where that is itself.
 const TIERS: &[&[&str]] = &[
-    &["message"],
+    &["message", "numbers"],
     &["header_rules", "http1", "limit"],
     &[
         "balance",
@@ -27,7 +27,7 @@ const TIERS: &[&[&str]] = &[
         "import",
         "migrate",
     ],
-    &["api_commands", "demo", "operate"],
+    &["api_commands", "demo", "operate", "top"],
     &["cli"],
 ];
 

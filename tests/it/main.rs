@@ -96,5 +96,6 @@ mod support;
 mod tcp;
 mod tcp_addresses;
 mod tls_backends;
+mod top;
 mod upgrades;
 mod whole_server;

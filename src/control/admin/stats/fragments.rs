@@ -3,12 +3,12 @@
 
 use askama::Template;
 
-use crate::control::{
-    admin::stats::numbers::{ago, bytes, millis, short, step_above, time_of_day, whole},
-    stats::{
+use crate::{
+    control::stats::{
         BackendView, CauseCount, ListenerView, ProcessStats, RateLimitStats, RedirectStats, Stats,
         UpstreamStats,
     },
+    numbers::{ago, bytes, millis, short, step_above, time_of_day, whole},
 };
 
 /// An element's id and what is in it.

@@ -17,7 +17,6 @@ use crate::control::{
 mod csv;
 mod events;
 mod fragments;
-mod numbers;
 mod page;
 
 pub(super) fn router() -> Router<Admin> {

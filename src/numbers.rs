@@ -1,20 +1,20 @@
-//! Numbers as people read them.
+//! Numbers as people read them, on the stats page and in `weir top`. Pure.
 
 /// A rate or a count of at most four digits and a unit: `0`, `0.3`, `42`, `1.2 k`, `15 M`.
-pub(super) fn short(number: f64) -> String {
+pub fn short(number: f64) -> String {
     let (value, unit) = scaled(number, 1000.0, &["", " k", " M", " G", " T"]);
     format!("{}{unit}", digits(value))
 }
 
 /// Bytes: `512 B`, `1.2 KiB`.
-pub(super) fn bytes(bytes: f64) -> String {
+pub fn bytes(bytes: f64) -> String {
     let units = [" B", " KiB", " MiB", " GiB", " TiB"];
     let (value, unit) = scaled(bytes, 1024.0, &units);
     format!("{}{unit}", digits(value))
 }
 
 /// Milliseconds: `0.05 ms`, `12 ms`, `1.5 s`; a dash for none.
-pub(super) fn millis(millis: Option<f64>) -> String {
+pub fn millis(millis: Option<f64>) -> String {
     match millis {
         None => "–".to_owned(),
         Some(long) if long >= 1000.0 => format!("{} s", digits(long / 1000.0)),
@@ -24,7 +24,7 @@ pub(super) fn millis(millis: Option<f64>) -> String {
 }
 
 /// The next of 1, 2, 5, 10, 20, 50 and so on, so that what is shown seldom changes.
-pub(super) fn step_above(millis: f64) -> f64 {
+pub fn step_above(millis: f64) -> f64 {
     let mut decade = 1.0;
     loop {
         for step in [1.0, 2.0, 5.0] {
@@ -37,14 +37,14 @@ pub(super) fn step_above(millis: f64) -> f64 {
 }
 
 /// The time of day in UTC: `13:26:10 UTC`.
-pub(super) fn time_of_day(unix_ms: i64) -> String {
+pub fn time_of_day(unix_ms: i64) -> String {
     let seconds = unix_ms.div_euclid(1000).rem_euclid(86_400);
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
 }
 
 /// A time that has passed: `12 s`, `3 min`, `5 h`, `12 d`.
-pub(super) fn ago(seconds: i64) -> String {
+pub fn ago(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ 0..=119 => format!("{seconds} s"),
         seconds @ 120..=7199 => format!("{} min", seconds / 60),
@@ -54,7 +54,7 @@ pub(super) fn ago(seconds: i64) -> String {
 }
 
 /// A whole count with thin spaces between thousands.
-pub(super) fn whole(count: u64) -> String {
+pub fn whole(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() * 2);
     for (index, digit) in digits.chars().enumerate() {
