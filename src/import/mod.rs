@@ -1,7 +1,7 @@
 //! `weir import`: the configuration of HAProxy or nginx in, a Weir file and remarks out. Pure.
 //!
 //! Each dialect has a folder: its words, its sections or blocks, and what becomes of them. Both fill a
-//! [`plan::Plan`], which [`plan::settle`] brings within Weir's bounds and `yaml` writes. A directive
+//! `plan::Plan`, which `plan::settle` brings within Weir's bounds and `yaml` writes. A directive
 //! that Weir does not do, or does only nearly, is never dropped in silence: it leaves a [`Remark`].
 
 use std::fmt::Write as _;

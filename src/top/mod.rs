@@ -108,13 +108,18 @@ fn key() -> Result<Option<Key>, TopError> {
         return Ok(None);
     };
     let is_control = pressed.modifiers.contains(KeyModifiers::CONTROL);
-    Ok(match pressed.code {
-        KeyCode::Char('q') | KeyCode::Esc => Some(Key::End),
-        KeyCode::Char('c') if is_control => Some(Key::End),
-        KeyCode::Up | KeyCode::Char('k') => Some(Key::Up),
-        KeyCode::Down | KeyCode::Char('j') => Some(Key::Down),
-        _ => None,
-    })
+    let keys = [
+        (Key::End, [KeyCode::Char('q'), KeyCode::Esc]),
+        (Key::Up, [KeyCode::Up, KeyCode::Char('k')]),
+        (Key::Down, [KeyCode::Down, KeyCode::Char('j')]),
+    ];
+    if is_control && pressed.code == KeyCode::Char('c') {
+        return Ok(Some(Key::End));
+    }
+    let found = keys
+        .into_iter()
+        .find(|(_, codes)| codes.contains(&pressed.code));
+    Ok(found.map(|(key, _)| key))
 }
 
 /// Prints one screen as text, as long as it has to be.
