@@ -1,5 +1,5 @@
 # What CI runs, one target each. `make check` is all of it but the conformance and load runs.
-.PHONY: api loom users stats-page build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up migrate-up migrate-down migrate-status deny soak mutants fresh-build
+.PHONY: api loom users sessions stats-page build run test check fmt clippy doc reference fuzz-smoke conformance h2spec interop autobahn load bench bench-side-by-side docker-smoke docker-up migrate-up migrate-down migrate-status deny soak mutants fresh-build
 
 CARGO ?= cargo
 
@@ -62,6 +62,10 @@ load: build
 users:
 	$(CARGO) build --release --bin weir --example users_app
 	tests/load/users
+
+# pgbench through the TCP load balancer while a server dies, and 100,000 sessions. By hand. SESSIONS=20000 for a short one.
+sessions: build
+	tests/load/sessions
 
 # Pictures of the stats page for the documents, and what a page costs that follows 1,000 backends. By hand.
 stats-page: build
