@@ -348,13 +348,26 @@ async fn the_share_of_the_origin_is_exact() {
     assert!(stats["p99_ms"].as_f64().unwrap() > 0.0);
 }
 
-/// `make screenshots`: the pictures of the README, of a process with traffic.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "writes docs/images"]
-async fn screenshots() {
-    let browser = Browser::start("screenshots").await.unwrap();
-    let url = std::env::var("STATS_URL").unwrap();
-    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+/// The page in both colours and on both sizes of screen. `make stats-page` has them taken of a process with
+/// traffic, for the documents.
+#[tokio::test]
+async fn pictures_are_taken_of_the_page() {
+    let Some(browser) = Browser::start("pictures_are_taken_of_the_page").await else {
+        return;
+    };
+    let backend = FakeBackend::replying("{}").await;
+    let app = TestApp::start("", &sections(&[url(&backend)], ""));
+    let directory = tempfile::tempdir().unwrap();
+    let (url, images) = match std::env::var("STATS_URL") {
+        Ok(url) => (
+            url,
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images"),
+        ),
+        Err(_unset) => (
+            format!("http://{}/stats", app.admin),
+            directory.path().to_owned(),
+        ),
+    };
     std::fs::create_dir_all(&images).unwrap();
     for (scheme, width, height, name) in [
         ("light", 1280, 1250, "stats-page.png"),
@@ -378,6 +391,9 @@ async fn screenshots() {
                 == "live"
         })
         .await;
-        browser.picture(&images.join(name)).await;
+        let file = images.join(name);
+        browser.picture(&file).await;
+        let picture = std::fs::read(file).unwrap();
+        assert!(picture.starts_with(b"\x89PNG") && picture.len() > 10_000);
     }
 }

@@ -85,7 +85,7 @@ pub(super) const DATABASE: Key<Text<String, true>> = Key::new(
     "The database that the `user` of a PostgreSQL check connects to",
 );
 
-/// Reads `send` and `expect`; `None` where the check is none by TCP.
+/// Reads the keys of a TCP check; `None` without `tcp`.
 pub(super) fn text_probe(section: &Section<'_>) -> Option<TextProbe> {
     for (key, message) in [
         (SEND.name, "send needs tcp: true"),
@@ -127,7 +127,7 @@ pub(super) fn login(section: &Section<'_>) -> Login {
     }
 }
 
-/// Reads the keys of a PostgreSQL check; `None` where there is none.
+/// Reads the keys of a PostgreSQL check; `None` without `postgres`.
 pub(super) fn postgres_probe(section: &Section<'_>, login: &Login) -> Option<PostgresProbe> {
     for (key, message) in [
         (
@@ -174,7 +174,7 @@ pub(super) fn postgres_probe(section: &Section<'_>, login: &Login) -> Option<Pos
     })
 }
 
-/// Reads the keys of a Redis check; `None` where there is none.
+/// Reads the keys of a Redis check; `None` without `redis`.
 pub(super) fn redis_probe(section: &Section<'_>, login: &Login) -> Option<RedisProbe> {
     let role = section.given(&REDIS)?;
     section.require_for(USER.name, &[PASSWORD.name], "user needs password");
@@ -186,7 +186,7 @@ pub(super) fn redis_probe(section: &Section<'_>, login: &Login) -> Option<RedisP
     })
 }
 
-/// Reads the keys of a MySQL check; `None` where there is none.
+/// Reads the keys of a MySQL check; `None` without `mysql`.
 pub(super) fn mysql_probe(section: &Section<'_>, login: &Login) -> Option<MysqlProbe> {
     let mysql = section.given(&MYSQL)?;
     if !mysql {
